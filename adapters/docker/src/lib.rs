@@ -1,0 +1,1 @@
+//! Builds, runs, commits and pushes with a Docker engine.

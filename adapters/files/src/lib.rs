@@ -1,0 +1,1 @@
+//! Keeps logs, artifacts and workspaces in a local directory.

@@ -1,0 +1,1 @@
+//! Keeps journals, queue and index in a SQLite database.

@@ -1,0 +1,1 @@
+//! Turns git repositories, Dockerfiles, containers and pipelines into tested, published images.
