@@ -1,1 +1,32 @@
-//! Turns git repositories, Dockerfiles, containers and pipelines into tested, published images.
+#![doc = include_str!("lib.md")]
+
+pub mod cx;
+mod error;
+pub mod event;
+mod id;
+pub mod image;
+mod path;
+pub mod plan;
+pub mod port;
+pub mod redact;
+pub mod secret;
+pub mod state;
+
+pub use crate::{
+    cx::{CancelToken, LogWriter, StepCx, StepLog, StepSecrets, StopReason},
+    error::{Error, ErrorKind, Result, Status},
+    event::{
+        Artifact, CancelCause, Event, Failure, FailureClass, Image, Outcome, Output, Recorded,
+        Report,
+    },
+    id::{BoxName, BuildId, DriverId, IdError, NodeId, Owner, Seq, StepId, StepKey, Timestamp},
+    image::{Digest, ImageRef},
+    path::{RelPath, RelPathError},
+    plan::{
+        Attempts, BoxSpec, BuildSpec, Command, CommitSpec, ContainerRef, Context, ImageFrom, Mount,
+        MountSource, Op, Placement, Plan, PlanBuilder, PlanError, Recipe, Resources, Revision,
+        ServiceSpec, Severity, SourceSpec, Step, Target, When,
+    },
+    secret::{Secret, SecretRef, Value},
+    state::{BuildState, Phase, StepPhase},
+};

@@ -1,0 +1,319 @@
+use crate::{
+    BuildId, Error, ErrorKind, Result, StepId,
+    port::{
+        Clock, LogBody, LogRecord, LogSink, Offset, Progress, RECORD_BYTES_MAX, StepEnd, Stream,
+    },
+    redact::{RedactStream, Redactor},
+};
+use bytes::{Bytes, BytesMut};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// How many bytes may wait for the sink before a step that writes has to wait too.
+const PENDING_MAX: usize = 1 << 20;
+/// How often the progress of one item is told at most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The one writer of a build's log: steps put records in, [`LogWriter::pump`] carries them to the
+/// sink in order and in batches. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct LogWriter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    build: BuildId,
+    sink: Arc<dyn LogSink>,
+    clock: Arc<dyn Clock>,
+    redactor: Redactor,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    at: Offset,
+    busy: bool,
+    lost: Option<Lost>,
+    pump: Option<Waker>,
+    waiters: Vec<Waker>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    record: LogRecord,
+    /// Output that is still growing; taken into the record when it is sent.
+    bytes: Option<(Stream, BytesMut)>,
+}
+
+#[derive(Clone, Debug)]
+struct Lost {
+    step: StepId,
+    attempt: u8,
+    bytes: u64,
+    why: String,
+}
+
+impl LogWriter {
+    /// A writer that goes on at `at`, where the log ends now.
+    pub fn new(
+        build: BuildId,
+        sink: Arc<dyn LogSink>,
+        clock: Arc<dyn Clock>,
+        redactor: Redactor,
+        at: Offset,
+    ) -> Self {
+        let state = Mutex::new(State { at, ..State::default() });
+        Self(Arc::new(Inner { build, sink, clock, redactor, state }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The redactor that every byte passes.
+    pub fn redactor(&self) -> &Redactor {
+        &self.0.redactor
+    }
+
+    /// The log of one attempt of a step.
+    pub fn step(&self, step: StepId, attempt: u8) -> StepLog {
+        let streams = [(); 3].map(|()| self.0.redactor.stream());
+        StepLog {
+            writer: self.clone(),
+            step,
+            attempt,
+            streams: Arc::new(Mutex::new(streams)),
+            told: Arc::default(),
+        }
+    }
+
+    fn put(&self, step: StepId, attempt: u8, body: LogBody) {
+        let record = LogRecord { at: Offset(0), time: self.0.clock.now(), step, attempt, body };
+        let mut state = self.lock();
+        state.pending.push_back(Pending { record, bytes: None });
+        state.wake_pump();
+    }
+
+    fn put_bytes(&self, step: StepId, attempt: u8, stream: Stream, mut data: &[u8]) {
+        let mut state = self.lock();
+        while !data.is_empty() {
+            let room = state.room(step, attempt, stream, || self.0.clock.now());
+            let n = data.len().min(RECORD_BYTES_MAX - room.len());
+            room.extend_from_slice(&data[..n]);
+            state.pending_bytes += n;
+            data = &data[n..];
+        }
+        state.wake_pump();
+    }
+
+    /// Carries records to the sink for as long as it is polled; returns only with an error.
+    ///
+    /// `Conflict` means that somebody else writes this log now. Any other trouble of the sink ends
+    /// nothing: what could not be kept becomes a gap that says so.
+    pub async fn pump(&self) -> Result<std::convert::Infallible> {
+        loop {
+            poll_fn(|cx| self.poll_pending(cx)).await;
+            self.send().await?;
+        }
+    }
+
+    /// Carries to the sink all that is waiting now. Not while [`LogWriter::pump`] is polled.
+    pub async fn flush(&self) -> Result<()> {
+        while !self.lock().pending.is_empty() {
+            self.send().await?;
+        }
+        let lost = self.lock().lost.is_some();
+        if lost { self.send().await } else { Ok(()) }
+    }
+
+    /// Flushes and closes the log.
+    pub async fn close(&self) -> Result<()> {
+        self.flush().await?;
+        self.0.sink.close(&self.0.build).await
+    }
+
+    fn poll_pending(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.pending.is_empty() {
+            state.pump = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    async fn send(&self) -> Result<()> {
+        let (at, batch) = self.lock().take_batch(|| self.0.clock.now());
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let end = Offset(at.0 + batch.iter().map(LogRecord::width).sum::<u64>());
+        let sent = self.0.sink.append(&self.0.build, at, &batch).await;
+        let mut state = self.lock();
+        state.busy = false;
+        state.waiters.drain(..).for_each(Waker::wake);
+        match sent {
+            Ok(_) => {
+                state.at = end;
+                Ok(())
+            }
+            Err(e) if e.kind() == ErrorKind::Conflict => Err(e),
+            Err(e) => {
+                tracing::warn!(build = %self.0.build, error = ?e, "log records could not be kept");
+                state.lose(&batch, &e);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl State {
+    fn wake_pump(&mut self) {
+        if let Some(waker) = self.pump.take() {
+            waker.wake();
+        }
+    }
+
+    /// The growing record that output of this stream goes to.
+    fn room(
+        &mut self,
+        step: StepId,
+        attempt: u8,
+        stream: Stream,
+        now: impl Fn() -> crate::Timestamp,
+    ) -> &mut BytesMut {
+        let fits = self.pending.back().is_some_and(|p| {
+            p.record.step == step
+                && p.record.attempt == attempt
+                && p.bytes.as_ref().is_some_and(|(s, b)| *s == stream && b.len() < RECORD_BYTES_MAX)
+        });
+        if !fits {
+            let body = LogBody::Bytes { stream, data: Bytes::new() };
+            let record = LogRecord { at: Offset(0), time: now(), step, attempt, body };
+            self.pending.push_back(Pending { record, bytes: Some((stream, BytesMut::new())) });
+        }
+        let last = self.pending.back_mut().expect("just pushed");
+        &mut last.bytes.as_mut().expect("checked or just made").1
+    }
+
+    fn take_batch(&mut self, now: impl Fn() -> crate::Timestamp) -> (Offset, Vec<LogRecord>) {
+        let mut at = self.at;
+        let mut batch = Vec::with_capacity(self.pending.len() + 1);
+        let gap = self.lost.take().map(|l| LogRecord {
+            at,
+            time: now(),
+            step: l.step,
+            attempt: l.attempt,
+            body: LogBody::Gap { bytes: l.bytes, why: l.why },
+        });
+        let pending = self.pending.drain(..).map(|p| {
+            let mut record = p.record;
+            if let Some((stream, bytes)) = p.bytes {
+                record.body = LogBody::Bytes { stream, data: bytes.freeze() };
+            }
+            record
+        });
+        for mut record in gap.into_iter().chain(pending) {
+            record.at = at;
+            at = record.end();
+            batch.push(record);
+        }
+        self.pending_bytes = 0;
+        self.busy = !batch.is_empty();
+        (self.at, batch)
+    }
+
+    fn lose(&mut self, batch: &[LogRecord], error: &Error) {
+        let bytes = |r: &LogRecord| match &r.body {
+            LogBody::Bytes { data, .. } => data.len() as u64,
+            LogBody::Gap { bytes, .. } => *bytes,
+            _ => 0,
+        };
+        let (Some(first), why) = (batch.first(), error.to_string()) else { return };
+        self.lost = Some(Lost {
+            step: first.step,
+            attempt: first.attempt,
+            bytes: batch.iter().map(bytes).sum(),
+            why,
+        });
+    }
+}
+
+/// The log of one attempt of a step. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct StepLog {
+    writer: LogWriter,
+    step: StepId,
+    attempt: u8,
+    streams: Arc<Mutex<[RedactStream; 3]>>,
+    told: Arc<Mutex<HashMap<String, crate::Timestamp>>>,
+}
+
+impl StepLog {
+    /// Logs output. Waits while the sink is far behind, so that memory stays flat.
+    pub async fn write(&self, stream: Stream, bytes: &[u8]) {
+        self.post(stream, bytes);
+        poll_fn(|cx| {
+            let mut state = self.writer.lock();
+            if state.pending_bytes < PENDING_MAX {
+                return Poll::Ready(());
+            }
+            state.waiters.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Logs output without waiting: for threads, and for little output.
+    pub fn post(&self, stream: Stream, bytes: &[u8]) {
+        let clean = self.streams()[stream as usize].push(bytes);
+        self.writer.put_bytes(self.step, self.attempt, stream, &clean);
+    }
+
+    /// Logs a line of Kiln's own.
+    pub fn line(&self, text: impl AsRef<str>) {
+        self.post(Stream::System, format!("{}\n", text.as_ref()).as_bytes());
+    }
+
+    /// Tells how far a transfer is. May be called often: only some of it is logged, and always
+    /// the first word and the last one of an item.
+    pub fn progress(&self, progress: Progress) {
+        let now = self.writer.0.clock.now();
+        let whole = progress.total == Some(progress.done);
+        {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = format!("{}\0{}", progress.item, progress.action);
+            if let Some(last) = told.get(&key)
+                && now.since(*last) < PROGRESS_EVERY
+                && !whole
+            {
+                return;
+            }
+            told.insert(key, now);
+        }
+        self.writer.put(self.step, self.attempt, LogBody::Progress(progress));
+    }
+
+    /// Says that the attempt begins. The engine's to call.
+    pub(crate) fn started(&self) {
+        self.writer.put(self.step, self.attempt, LogBody::Started);
+    }
+
+    /// Gives out what the redactor held back and says that the attempt is over. The engine's to call.
+    pub(crate) fn ended(&self, end: StepEnd) {
+        for stream in [Stream::Stdout, Stream::Stderr, Stream::System] {
+            let rest = self.streams()[stream as usize].finish();
+            self.writer.put_bytes(self.step, self.attempt, stream, &rest);
+        }
+        self.writer.put(self.step, self.attempt, LogBody::Ended(end));
+    }
+
+    fn streams(&self) -> MutexGuard<'_, [RedactStream; 3]> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,337 @@
+//! What a step does. A closed set: new *places* are adapters, a new *verb* is a decision.
+
+use crate::{
+    BoxName, RelPath, StepId,
+    image::ImageRef,
+    secret::{SecretRef, Value},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What one step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Op {
+    /// Brings source code into the workspace; its output is the revision.
+    Fetch {
+        /// What to fetch.
+        source: SourceSpec,
+        /// The directory of the workspace that receives it.
+        #[serde(default)]
+        into: RelPath,
+    },
+    /// Turns a recipe into an image; its output is the image.
+    Build(BuildSpec),
+    /// Runs a command in a box of the plan; the box is started when first needed.
+    Exec {
+        /// A box of [`Plan::boxes`](crate::Plan::boxes).
+        in_box: BoxName,
+        /// What to run.
+        command: Command,
+    },
+    /// Turns a container into an image; its output is the image.
+    Commit {
+        /// The container.
+        container: ContainerRef,
+        /// What to make of it.
+        #[serde(flatten)]
+        spec: CommitSpec,
+    },
+    /// Sends an image to a registry; its output is the digest the registry gave.
+    Push {
+        /// The image.
+        image: ImageFrom,
+        /// Where to.
+        to: ImageRef,
+        /// Credentials for this push alone; without it the adapter uses what the host is logged in with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credentials: Option<SecretRef>,
+    },
+    /// Looks for known vulnerabilities; its output is the report.
+    Scan {
+        /// The image.
+        image: ImageFrom,
+        /// The step fails if the report has a finding of this severity or worse.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gate: Option<Severity>,
+    },
+    /// Makes an image usable in a place that is not a registry, such as a cloud.
+    Publish {
+        /// The image.
+        image: ImageFrom,
+        /// Where to.
+        target: Target,
+    },
+    /// Keeps a file of the workspace as an artifact.
+    Upload {
+        /// The file.
+        path: RelPath,
+        /// Its name among the artifacts of the build.
+        name: RelPath,
+    },
+}
+
+/// Where source code comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// A URL, an scp-like address or a path; its form picks the adapter. Never with a password.
+    pub url: String,
+    /// A branch, tag or commit; the default branch without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The only part of the source that is wanted.
+    #[serde(default, skip_serializing_if = "RelPath::is_root")]
+    pub subdir: RelPath,
+    /// Credentials, where needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<SecretRef>,
+    /// Whether the modules inside the source are fetched too.
+    #[serde(default)]
+    pub submodules: bool,
+}
+
+impl SourceSpec {
+    /// The default branch of a source, with nothing else asked for.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            reference: None,
+            subdir: RelPath::root(),
+            credentials: None,
+            submodules: false,
+        }
+    }
+
+    /// Asks for a branch, a tag or a commit.
+    #[must_use]
+    pub fn reference(mut self, reference: impl Into<String>) -> Self {
+        self.reference = Some(reference.into());
+        self
+    }
+}
+
+/// An exact state of a source, such as a commit id, that never moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The exact name, such as a commit id.
+    pub id: String,
+    /// The moving name it was resolved from, such as `refs/heads/main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// How to build an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildSpec {
+    /// What to follow.
+    pub recipe: Recipe,
+    /// The files it may use.
+    #[serde(default)]
+    pub context: Context,
+    /// The names the image gets on the host that builds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<ImageRef>,
+    /// Build arguments.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, Value>,
+    /// Labels of the image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The stage to stop at; the last one without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Whether to build every instruction anew.
+    #[serde(default)]
+    pub no_cache: bool,
+    /// Whether to ask the registry for newer base images.
+    #[serde(default)]
+    pub pull: bool,
+    /// The platform, such as `linux/arm64`; the engine's own without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Credentials for private base images, by registry host; the host's own logins without it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<String, SecretRef>,
+}
+
+impl BuildSpec {
+    /// A build of a recipe with an empty context and nothing else asked for.
+    pub fn new(recipe: Recipe) -> Self {
+        Self {
+            recipe,
+            context: Context::Empty,
+            tags: Vec::new(),
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            target: None,
+            no_cache: false,
+            pull: false,
+            platform: None,
+            credentials: BTreeMap::new(),
+        }
+    }
+
+    /// Builds with the files of a context.
+    #[must_use]
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Names the image.
+    #[must_use]
+    pub fn tag(mut self, image: ImageRef) -> Self {
+        self.tags.push(image);
+        self
+    }
+}
+
+/// What a builder follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Recipe {
+    /// A Dockerfile in the context, or, with a local directory as context, anywhere on the host.
+    Dockerfile {
+        /// Relative to the context; `Dockerfile` without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<PathBuf>,
+    },
+    /// A Dockerfile given as text.
+    Inline {
+        /// The text.
+        text: String,
+    },
+    /// A recipe that only an embedder's own builder understands.
+    Custom {
+        /// What the builder looks for in [`Builder::accepts`](crate::port::Builder::accepts).
+        name: String,
+        /// Its settings.
+        #[serde(default)]
+        settings: serde_json::Value,
+    },
+}
+
+/// The files a recipe may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Context {
+    /// None.
+    #[default]
+    Empty,
+    /// A directory of the build's workspace, as an earlier fetch filled it.
+    Workspace {
+        /// The directory.
+        #[serde(default)]
+        path: RelPath,
+    },
+    /// A directory of the host. Refused unless the engine allows local paths.
+    Directory {
+        /// Its absolute path.
+        path: PathBuf,
+    },
+    /// A tar archive on the host, plain or compressed. Refused unless the engine allows local paths.
+    Archive {
+        /// Its absolute path.
+        path: PathBuf,
+    },
+}
+
+/// A command in a box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The program and its arguments; no shell is involved unless it is the program.
+    pub argv: Vec<String>,
+    /// Variables on top of the box's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Value>,
+    /// The working directory; the box's own without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// The user, as the runtime writes it; the box's own without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+impl Command {
+    /// A program with its arguments.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+            cwd: None,
+            user: None,
+        }
+    }
+
+    /// A script for `/bin/sh`.
+    pub fn script(text: impl Into<String>) -> Self {
+        Self::new(["/bin/sh".to_owned(), "-c".to_owned(), text.into()])
+    }
+}
+
+/// A container to commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerRef {
+    /// A box of the plan.
+    Box(BoxName),
+    /// Any container of the host, by id or name.
+    Container(String),
+}
+
+/// What to make of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitSpec {
+    /// The names of the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<ImageRef>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// A remark kept with the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Dockerfile instructions applied on top, such as `ENV A=1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// Whether the container keeps running while it is copied, which may tear files.
+    #[serde(default)]
+    pub without_pause: bool,
+}
+
+/// Which image a step works on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageFrom {
+    /// The one an earlier step made. That step must be among the needs.
+    Step(StepId),
+    /// One the host has, by name.
+    Reference(ImageRef),
+}
+
+/// How bad a finding is, from least to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the field's own words")]
+pub enum Severity {
+    Unknown,
+    Negligible,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// A place that is not a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Which publisher, such as `glance`.
+    pub publisher: String,
+    /// Which of its places, such as a cloud.
+    pub place: String,
+    /// What it is to know about the image there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
