@@ -1,3 +1,49 @@
-//! Development tasks.
+//! Development tasks: `cargo xtask help` lists them.
+//!
+//! This crate builds with nothing but the Rust toolchain, in seconds, because it is what installs
+//! everything else.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+#![expect(dead_code, unused_imports, reason = "the test and demo commands follow")]
 
-fn main() {}
+mod error;
+mod help;
+mod http;
+mod layout;
+mod packages;
+mod process;
+mod services;
+
+use error::{Failure, Result};
+use layout::Layout;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}\n\n`cargo xtask help` lists the commands.");
+            ExitCode::from(2)
+        }
+        Err(Failure::Task(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Said) => ExitCode::FAILURE,
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<()> {
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => return Err(Failure::Usage("name a command".into())),
+    };
+    if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
+        return help::run(&[command.to_owned()]);
+    }
+    match command {
+        "help" | "--help" | "-h" => help::run(rest),
+        "services" => services::run(&Layout::find()?, rest),
+        other => Err(Failure::Usage(format!("there is no command `{other}`"))),
+    }
+}
