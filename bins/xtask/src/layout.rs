@@ -84,6 +84,19 @@ pub(crate) fn cargo_metadata(dir: &Path, args: &[&str]) -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")
 }
 
+/// `cargo tree` without the lines of the tree.
+pub(crate) fn cargo_tree(layout: &Layout, args: &[&str]) -> Result<String> {
+    let output = layout
+        .cargo(&["tree", "--locked", "--quiet", "--prefix", "none"])
+        .args(args)
+        .output()
+        .context("cannot run cargo tree")?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Failure::task(format!("cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
 fn field<'a>(metadata: &'a Value, name: &str) -> Result<&'a str> {
     metadata[name].as_str().ok_or_else(|| Failure::task(format!("cargo metadata has no {name}")))
 }

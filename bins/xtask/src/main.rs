@@ -12,6 +12,7 @@ mod layout;
 mod packages;
 mod process;
 mod services;
+mod tidy;
 
 use error::{Failure, Result};
 use layout::Layout;
@@ -44,6 +45,7 @@ fn dispatch(args: &[String]) -> Result<()> {
     match command {
         "help" | "--help" | "-h" => help::run(rest),
         "services" => services::run(&Layout::find()?, rest),
+        "tidy" => tidy::run(&Layout::find()?, rest),
         other => Err(Failure::Usage(format!("there is no command `{other}`"))),
     }
 }
