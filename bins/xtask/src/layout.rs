@@ -48,6 +48,14 @@ impl Layout {
         format!("{:08x}", (hash ^ (hash >> 32)) & 0xffff_ffff)
     }
 
+    /// The platform that the compiler runs on.
+    pub(crate) fn host(&self) -> Result<String> {
+        let output = self.cargo(&["-vV"]).output().context("cannot run cargo")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+        host.map(str::to_owned).ok_or_else(|| Failure::task("cargo -vV names no host"))
+    }
+
     /// A cargo command that runs in the checkout.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         let mut command = cargo();

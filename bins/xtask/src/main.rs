@@ -3,15 +3,17 @@
 //! This crate builds with nothing but the Rust toolchain, in seconds, because it is what installs
 //! everything else.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
-#![expect(dead_code, unused_imports, reason = "the test and demo commands follow")]
+#![expect(dead_code, unused_imports, reason = "the demo command follows")]
 
 mod error;
+mod guard;
 mod help;
 mod http;
 mod layout;
 mod packages;
 mod process;
 mod services;
+mod test;
 mod tidy;
 
 use error::{Failure, Result};
@@ -45,6 +47,8 @@ fn dispatch(args: &[String]) -> Result<()> {
     match command {
         "help" | "--help" | "-h" => help::run(rest),
         "services" => services::run(&Layout::find()?, rest),
+        "test" => test::run(&Layout::find()?, rest),
+        guard::COMMAND => guard::watch(),
         "tidy" => tidy::run(&Layout::find()?, rest),
         other => Err(Failure::Usage(format!("there is no command `{other}`"))),
     }

@@ -1,6 +1,7 @@
 //! The system's programs and libraries that the build and the tests need.
 
 use crate::error::{Context, Failure, Result};
+use crate::layout::cargo;
 use crate::process::program;
 use std::fs;
 use std::path::Path;
@@ -97,6 +98,28 @@ pub(crate) const DOCKER_ENGINE: Need = Need {
     units: &["docker.socket", "docker", "containerd"],
     ..need("dockerd", "building images", &["docker.io"], Check::Program("dockerd"))
 };
+
+/// Makes sure of the compiler's companions.
+pub(crate) fn toolchain() -> Result<()> {
+    for (name, tool) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        let works = |mut command: Command| {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        let mut version = cargo();
+        version.args([tool, "--version"]);
+        if works(version) {
+            continue;
+        }
+        let mut add = Command::new("rustup");
+        add.args(["component", "add", name]);
+        if !works(add) {
+            let text = format!("{name} is missing; run `rustup component add {name}`");
+            return Err(Failure::task(text));
+        }
+    }
+    Ok(())
+}
 
 /// Makes sure of all of `needs`: installs what is missing where it may, else names it.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {

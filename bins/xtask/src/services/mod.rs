@@ -132,6 +132,13 @@ pub(crate) fn up(layout: &Layout, services: &[Service]) -> Result<Book> {
     Ok(book)
 }
 
+/// What runs now.
+pub(crate) fn running(layout: &Layout) -> Result<Vec<Service>> {
+    let book = Book::read(layout)?;
+    let alive = |service: &Service| book.get(service.name()).is_some_and(Entry::is_alive);
+    Ok(Service::ALL.into_iter().filter(alive).collect())
+}
+
 /// Stops what was started here.
 pub(crate) fn down(layout: &Layout, services: &[Service]) -> Result<()> {
     let dir = layout.services();
