@@ -3,9 +3,11 @@
 //! This crate builds with nothing but the Rust toolchain, in seconds, because it is what installs
 //! everything else.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
-#![expect(dead_code, unused_imports, reason = "the demo command follows")]
 
+mod bench;
+mod demo;
 mod error;
+mod golden;
 mod guard;
 mod help;
 mod http;
@@ -47,6 +49,9 @@ fn dispatch(args: &[String]) -> Result<()> {
     match command {
         "help" | "--help" | "-h" => help::run(rest),
         "services" => services::run(&Layout::find()?, rest),
+        "demo" => demo::run(&Layout::find()?, rest),
+        "bench" => bench::run(&Layout::find()?, rest),
+        "golden" => golden::run(&Layout::find()?, rest),
         "test" => test::run(&Layout::find()?, rest),
         guard::COMMAND => guard::watch(),
         "tidy" => tidy::run(&Layout::find()?, rest),

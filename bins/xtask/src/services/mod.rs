@@ -17,7 +17,8 @@ use std::time::Instant;
 
 pub(crate) use book::{Book, Entry};
 pub(crate) use engine::{docker, engine_url};
-pub(crate) use start::Place;
+use start::Place;
+pub(crate) use start::empty;
 
 /// A server that can be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
