@@ -28,15 +28,26 @@ pub(super) fn remove(id: &str) -> Result<()> {
     }
 }
 
-/// Runs the image and waits until it answers: its address and the container's id. `env` is handed
-/// over by name, so that no value is in a process list.
+/// How an image becomes a service.
+#[derive(Debug, Default)]
+pub(super) struct Image<'a> {
+    pub(super) name: &'a str,
+    /// The port it listens on inside.
+    pub(super) port: u16,
+    /// Directories, and where they are inside.
+    pub(super) mounts: &'a [(&'a Path, &'a str)],
+    /// Handed over by name, so that no value is in a process list.
+    pub(super) env: &'a [(&'a str, &'a str)],
+    /// Its own if there is none.
+    pub(super) entrypoint: Option<&'a str>,
+    pub(super) command: &'a [&'a str],
+}
+
+/// Runs the image and waits until it answers: its address here and the container's id.
 pub(super) fn run(
     place: &Place<'_>,
-    image: &str,
-    (ip, inside): (IpAddr, u16),
-    mounts: &[(&Path, &str)],
-    env: &[(&str, &str)],
-    command: &[&str],
+    ip: IpAddr,
+    image: &Image<'_>,
     ready: impl Fn(SocketAddr) -> bool,
 ) -> Result<(SocketAddr, String)> {
     let addr = SocketAddr::new(ip, place.free_port(ip, &[])?);
@@ -45,14 +56,24 @@ pub(super) fn run(
     run.args(["run", "--detach", "--pull", "never"]);
     run.args(["--name", &format!("kiln-services-{nickname}-{}", place.name)]);
     run.args(["--label", &format!("kiln.services={nickname}")]);
-    run.args(["--publish", &format!("{addr}:{inside}")]);
-    for (outside, inside) in mounts {
+    run.args(["--publish", &format!("{addr}:{}", image.port)]);
+    for (outside, inside) in image.mounts {
         run.arg("--volume").arg(format!("{}:{inside}", outside.display()));
     }
-    for (name, value) in env {
+    // What it writes there has to be ours to remove.
+    #[cfg(unix)]
+    if let Some((outside, _)) = image.mounts.first() {
+        use std::os::unix::fs::MetadataExt;
+        let owner = std::fs::metadata(outside).context("cannot look at the data directory")?;
+        run.args(["--user", &format!("{}:{}", owner.uid(), owner.gid())]);
+    }
+    for (name, value) in image.env {
         run.args(["--env", name]).env(name, value);
     }
-    let id = quiet(run.arg(image).args(command))?;
+    if let Some(entrypoint) = image.entrypoint {
+        run.args(["--entrypoint", entrypoint]);
+    }
+    let id = quiet(run.arg(image.name).args(image.command))?;
     if wait_until(Duration::from_secs(30), || ready(addr)) {
         return Ok((addr, id));
     }
@@ -60,7 +81,11 @@ pub(super) fn run(
         docker().args(["logs", "--tail", "12", &id]).output().context("cannot run docker")?;
     remove(&id)?;
     let text = [logs.stdout, logs.stderr].concat();
-    Err(Failure::task(format!("{image} does not answer:\n{}", String::from_utf8_lossy(&text))))
+    Err(Failure::task(format!(
+        "{} does not answer:\n{}",
+        image.name,
+        String::from_utf8_lossy(&text)
+    )))
 }
 
 /// Standard output without its line end, or standard error as the failure.

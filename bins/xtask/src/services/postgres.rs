@@ -23,9 +23,9 @@ pub(super) fn start(place: &Place<'_>) -> Result<Entry> {
     {
         let env =
             [("POSTGRES_USER", "kiln"), ("POSTGRES_DB", "kiln"), ("POSTGRES_PASSWORD", &*password)];
-        let inside = (LOCALHOST, 5432);
+        let image = container::Image { name: image, port: 5432, env: &env, ..Default::default() };
         // It answers once during its set-up already, but only on its own Unix socket.
-        let (addr, id) = container::run(place, image, inside, &[], &env, &[], answers)?;
+        let (addr, id) = container::run(place, LOCALHOST, &image, answers)?;
         return Ok(entry(place, addr, &password).with("container", id));
     }
     let server = server(PROGRAMS, "stores and queues", PACKAGES, UNITS)?;

@@ -28,9 +28,14 @@ pub(super) fn start(place: &Place<'_>) -> Result<Entry> {
     {
         configure("0.0.0.0", 6379, "/tmp")?;
         let mounts = [(place.data.as_path(), "/data")];
-        let command = ["redis-server", "/data/redis.conf"];
-        let inside = (LOCALHOST, 6379);
-        let (addr, id) = container::run(place, image, inside, &mounts, &[], &command, answers)?;
+        let image = container::Image {
+            name: image,
+            port: 6379,
+            mounts: &mounts,
+            command: &["redis-server", "/data/redis.conf"],
+            ..Default::default()
+        };
+        let (addr, id) = container::run(place, LOCALHOST, &image, answers)?;
         return Ok(entry(place, addr, &password).with("container", id));
     }
     let program = server(PROGRAMS, "queues", &["redis-server"], &["redis-server"])?;

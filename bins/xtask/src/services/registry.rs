@@ -60,8 +60,16 @@ fn start(place: &Place<'_>, ip: IpAddr, extra: &str) -> Result<Entry> {
     if !has_server(PROGRAMS) && container::has_image(IMAGE) {
         configure(&place.data, "/data", "0.0.0.0:5000", extra)?;
         let mounts = [(place.data.as_path(), "/data")];
-        let command = ["/data/config.yml"];
-        return container::run(place, IMAGE, (ip, 5000), &mounts, &[], &command, ready)
+        let image = container::Image {
+            name: IMAGE,
+            port: 5000,
+            mounts: &mounts,
+            // Version 2 and 3 begin differently, but the program is the same.
+            entrypoint: Some("registry"),
+            command: &["serve", "/data/config.yml"],
+            ..Default::default()
+        };
+        return container::run(place, ip, &image, ready)
             .map(|(addr, id)| entry(place, addr, tls).with("container", id));
     }
     let program = server(PROGRAMS, "images", &["docker-registry"], &["docker-registry"])?;

@@ -49,7 +49,16 @@ fn find_or_build(place: &Place<'_>) -> Result<PathBuf> {
     println!("{:<14} building s3s-fs {VERSION} once, which takes a few minutes", place.name);
     let status = place
         .layout
-        .cargo(&["install", "--locked", "--version", VERSION, "--features", "binary", "s3s-fs"])
+        .cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "--version",
+            VERSION,
+            "--features",
+            "binary",
+            "s3s-fs",
+        ])
         .arg("--root")
         .arg(&tools)
         .status()
