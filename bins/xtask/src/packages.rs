@@ -14,7 +14,7 @@ pub(crate) struct Need {
     pub(crate) what: &'static str,
     /// What it is for, in a word or two.
     pub(crate) why: &'static str,
-    /// Debian's packages that bring it.
+    /// Debian's packages that bring it; of `a|b` the first that the release has.
     pub(crate) packages: &'static [&'static str],
     /// The package's services, which must not start by themselves.
     pub(crate) units: &'static [&'static str],
@@ -90,7 +90,7 @@ pub(crate) const TESTS: &[Need] = &[
 /// The docker command.
 pub(crate) const DOCKER_CLI: Need = Need {
     units: &["docker.socket", "docker", "containerd"],
-    ..need("the docker command", "the demo", &["docker.io"], Check::Program("docker"))
+    ..need("the docker command", "the demo", &["docker-cli|docker.io"], Check::Program("docker"))
 };
 
 /// A Docker engine.
@@ -131,6 +131,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     packages.sort_unstable();
     packages.dedup();
     if !may_install() {
+        let packages: Vec<_> = packages.iter().map(|names| available(names)).collect();
         let list: Vec<_> = missing.iter().map(|n| format!("{} ({})", n.what, n.why)).collect();
         return Err(Failure::task(format!(
             "missing: {}. Install it; on Debian or Ubuntu: sudo apt-get install {}",
@@ -181,10 +182,11 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn apt(verb: &[&str], packages: &[&str]) -> Result<()> {
+    let packages: Vec<&str> = packages.iter().map(|names| available(names)).collect();
     let status = Command::new("apt-get")
         .args(["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"])
         .args(verb)
-        .args(packages)
+        .args(&packages)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -194,6 +196,17 @@ fn apt(verb: &[&str], packages: &[&str]) -> Result<()> {
         return Ok(());
     }
     Err(Failure::task(format!("apt-get {} {} failed", verb.join(" "), packages.join(" "))))
+}
+
+/// Of `a|b`, the first package that apt has heard of; else the last one.
+fn available(names: &str) -> &str {
+    let known = |name: &&str| {
+        let mut show = Command::new("apt-cache");
+        show.args(["show", "--quiet=2", name]).stdout(Stdio::null()).stderr(Stdio::null());
+        show.status().is_ok_and(|status| status.success())
+    };
+    let last = names.rsplit('|').next().unwrap_or(names);
+    if last == names { names } else { names.split('|').find(known).unwrap_or(last) }
 }
 
 /// While it lives, installing a package starts none of its services.

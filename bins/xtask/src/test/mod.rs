@@ -47,14 +47,16 @@ impl Options {
 
 /// Runs the steps in order, whatever fails, and ends with `N passed, N failed`.
 pub(crate) fn run(layout: &Layout, args: &[String]) -> Result<()> {
-    let options = Options::parse(args)?;
+    let mut options = Options::parse(args)?;
     let guard = Guard::begin(layout)?;
     let mut report = Report::new(guard, std::env::var("CI").is_ok_and(|ci| ci == "true"));
     let mut started = Vec::new();
-    if report.step("prerequisites", |_| prerequisites(&options))
-        && (options.no_real
-            || report.step("services", |report| start_services(layout, report, &mut started)))
-    {
+    if report.step("prerequisites", |_| prerequisites(&options)) {
+        if !options.no_real {
+            // Without them the rest still has something to say, though the run has failed.
+            options.no_real =
+                !report.step("services", |report| start_services(layout, report, &mut started));
+        }
         everything(layout, &options, &mut report);
     }
     if !started.is_empty() {

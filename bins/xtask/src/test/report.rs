@@ -6,7 +6,8 @@ use crate::guard::Guard;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// A run's steps and sums.
@@ -79,16 +80,13 @@ impl Report {
             let mut file = File::create(log).context(format!("cannot write {}", log.display()))?;
             let tally = &mut report.tally;
             let status = report.guard.run(&mut command, |child| {
-                let Some(output) = child.stdout.take() else { return };
-                let mut lines = BufReader::new(output).split(b'\n');
-                while let Some(Ok(line)) = lines.next() {
-                    let line = String::from_utf8_lossy(&line);
+                each_line(child, |line| {
                     // A full disk loses the log, not the run.
                     let _ = writeln!(file, "{line}");
-                    if tally.line(&line) {
+                    if tally.line(line) {
                         println!("{line}");
                     }
-                }
+                });
             })?;
             if status.success() { Ok(()) } else { Err(Failure::task(status.to_string())) }
         });
@@ -123,5 +121,48 @@ impl Report {
         let failed = self.tally.failed + steps + holes;
         println!("{}", self.tally.last_line(failed, holes));
         if failed == 0 { Ok(()) } else { Err(Failure::Said) }
+    }
+}
+
+/// Hands over every line of a child's output. A process that a test left behind may hold the pipe
+/// open for ever, so when the child has ended, silence is an end too.
+fn each_line(child: &mut Child, mut take: impl FnMut(&str)) {
+    let Some(output) = child.stdout.take() else { return };
+    let (send, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(output).split(b'\n').map_while(std::io::Result::ok);
+        lines.map(|line| send.send(line)).take_while(std::result::Result::is_ok).for_each(drop);
+    });
+    loop {
+        match lines.recv_timeout(Duration::from_secs(2)) {
+            Ok(line) => take(&String::from_utf8_lossy(&line)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if !matches!(child.try_wait(), Ok(None)) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_left_behind_does_not_hold_the_run() {
+        let script = "printf 'one\\ntwo\\n'; sleep 30 & echo $!";
+        let mut command = Command::new("sh");
+        let mut child =
+            command.args(["-c", script]).stdout(Stdio::piped()).spawn().expect("sh starts");
+        let begin = Instant::now();
+        let mut lines = Vec::new();
+        each_line(&mut child, |line| lines.push(line.to_owned()));
+        assert_eq!(lines[..2], ["one", "two"]);
+        assert!(begin.elapsed() < Duration::from_secs(20), "it waited for the process");
+        child.wait().expect("it has ended");
+        let left = lines[2].parse().ok().and_then(crate::process::Process::find);
+        left.expect("it is left").signal(crate::process::Signal::Kill);
     }
 }
