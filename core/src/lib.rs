@@ -5,6 +5,7 @@ mod error;
 pub mod event;
 mod id;
 pub mod image;
+pub mod memory;
 mod path;
 pub mod plan;
 pub mod port;

@@ -1,0 +1,65 @@
+use super::{MemoryHost, lock, sha256};
+use crate::{
+    Digest, Error, ErrorKind, ImageRef, Result, Secret, StepCx,
+    port::{PushSpec, Registry},
+};
+use async_trait::async_trait;
+use std::{collections::BTreeMap, sync::Mutex};
+
+/// Registries in memory: all of them, whatever their names.
+#[derive(Debug, Default)]
+pub struct MemoryRegistry {
+    host: MemoryHost,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pushed: BTreeMap<ImageRef, Digest>,
+    password: Option<Secret>,
+}
+
+impl MemoryRegistry {
+    /// Registries that take the images of a host.
+    pub fn new(host: &MemoryHost) -> Self {
+        Self { host: host.clone(), state: Mutex::default() }
+    }
+
+    /// Refuses pushes from now on whose credentials are not just this secret.
+    pub fn protect(&self, password: Secret) {
+        lock(&self.state).password = Some(password);
+    }
+
+    /// What was pushed, by name.
+    pub fn pushed(&self) -> Vec<(ImageRef, Digest)> {
+        lock(&self.state).pushed.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+}
+
+#[async_trait]
+impl Registry for MemoryRegistry {
+    async fn push(&self, cx: &StepCx, spec: &PushSpec) -> Result<Digest> {
+        const OP: &str = "Registry::push";
+        if cx.cancel.is_cancelled() {
+            return Err(cx.cancelled(OP));
+        }
+        let id = self.host.lock().image(&spec.image, OP)?.id.clone();
+        let given = match &spec.credentials {
+            Some(secret) => Some(cx.secrets.reveal(secret).await?),
+            None => None,
+        };
+        let mut state = lock(&self.state);
+        if state.password.is_some() && state.password != given {
+            return Err(Error::new(ErrorKind::Denied, OP, "the registry refused the credentials")
+                .with("image", format!("{:?}", spec.to))
+                .hint("Check the credentials of the push step."));
+        }
+        let digest = sha256(format!("manifest of {id}").as_bytes());
+        state.pushed.insert(spec.to.clone(), digest.clone());
+        Ok(digest)
+    }
+
+    async fn digest(&self, _: &StepCx, of: &ImageRef) -> Result<Option<Digest>> {
+        Ok(lock(&self.state).pushed.get(of).cloned())
+    }
+}
