@@ -87,6 +87,10 @@ pub(crate) const TESTS: &[Need] = &[
     },
 ];
 
+/// What fuzzing takes beyond that.
+pub(crate) const FUZZING: &[Need] =
+    &[need("a C++ compiler", "libFuzzer", &["g++"], Check::AnyProgram(&["c++", "g++", "clang++"]))];
+
 /// The docker command.
 pub(crate) const DOCKER_CLI: Need = Need {
     units: &["docker.socket", "docker", "containerd"],

@@ -3,6 +3,7 @@
 use super::report::Report;
 use crate::error::{Context, Failure, Result};
 use crate::layout::Layout;
+use crate::packages;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -20,6 +21,7 @@ pub(super) fn run(layout: &Layout, report: &mut Report) {
     let mut names = Vec::new();
     let mut host = String::new();
     let found = report.step("fuzz targets", |_| {
+        packages::ensure(packages::FUZZING)?;
         names = targets(&dir.join("targets"))?;
         host = layout.host()?;
         println!("{}", names.join(" "));
