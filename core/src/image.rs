@@ -1,11 +1,10 @@
-//! stub
-use serde::{Deserialize, Serialize};
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Digest(String);
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ImageRef(String);
-impl ImageRef {
-    pub fn parse(s: &str) -> Result<Self, String> {
-        Ok(Self(s.into()))
-    }
-}
+//! Image references and digests as parsed types.
+//!
+//! The grammar is the one of the distribution project (`github.com/distribution/reference`), which
+//! Docker, containerd and the registries follow: `[registry[:port]/]path[:tag][@digest]`.
+
+mod digest;
+mod reference;
+
+pub use digest::{Digest, DigestError};
+pub use reference::{ImageRef, ImageRefError};

@@ -1,6 +1,7 @@
 #![doc = include_str!("lib.md")]
 
 pub mod cx;
+pub mod engine;
 mod error;
 pub mod event;
 mod id;
@@ -12,9 +13,12 @@ pub mod port;
 pub mod redact;
 pub mod secret;
 pub mod state;
+mod toolbox;
+pub mod view;
 
 pub use crate::{
     cx::{CancelToken, LogWriter, StepCx, StepLog, StepSecrets, StopReason},
+    engine::{Engine, EngineBuilder, Submission, Worker},
     error::{Error, ErrorKind, Result, Status},
     event::{
         Artifact, CancelCause, Event, Failure, FailureClass, Image, Outcome, Output, Recorded,
@@ -30,4 +34,6 @@ pub use crate::{
     },
     secret::{Secret, SecretRef, Value},
     state::{BuildState, Phase, StepPhase},
+    toolbox::Toolbox,
+    view::{BuildView, StepStatus, StepView},
 };

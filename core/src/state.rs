@@ -15,7 +15,7 @@ use crate::{
     event::CancelCause,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Where a build stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub enum StepPhase {
         timed_out: bool,
     },
     /// It did what it should.
-    Succeeded(Box<Output>),
+    Succeeded(Arc<Output>),
     /// It failed for good.
     Failed(Failure),
     /// It will never run.
@@ -69,11 +69,10 @@ impl StepPhase {
 /// The state of one build: its journal, folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildState {
-    plan: Plan,
+    plan: Arc<Plan>,
     owner: Owner,
     labels: BTreeMap<String, String>,
     steps: Vec<StepPhase>,
-    /// What each step was pinned to, and with how many attempts it ended.
     pins: BTreeMap<StepId, Revision>,
     driver: Option<(DriverId, NodeId)>,
     stop: Option<Stop>,
@@ -105,6 +104,7 @@ impl BuildState {
     pub fn accepted(plan: Plan, owner: Owner, labels: BTreeMap<String, String>) -> Self {
         let steps = vec![StepPhase::Waiting { attempts: 0 }; plan.steps().len()];
         let pins = BTreeMap::new();
+        let plan = Arc::new(plan);
         Self { plan, owner, labels, steps, pins, driver: None, stop: None, outcome: None }
     }
 

@@ -1,5 +1,5 @@
 use crate::{
-    BuildId, Error, ErrorKind, Result, StepId,
+    BuildId, Error, ErrorKind, Result, Status, StepId,
     port::{
         Clock, LogBody, LogRecord, LogSink, Offset, Progress, RECORD_BYTES_MAX, StepEnd, Stream,
     },
@@ -16,6 +16,8 @@ use std::{
 
 /// How many bytes may wait for the sink before a step that writes has to wait too.
 const PENDING_MAX: usize = 1 << 20;
+/// How long to wait before each new try of a sink that is out of reach: about a minute in all.
+const RETRY_MS: [u64; 9] = [50, 100, 200, 500, 1_000, 2_000, 10_000, 20_000, 30_000];
 /// How often the progress of one item is told at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -147,27 +149,79 @@ impl LogWriter {
         Poll::Ready(())
     }
 
+    /// Goes on at another place: where the log really ends.
+    pub(crate) fn move_to(&self, at: Offset) {
+        self.lock().at = at;
+    }
+
+    /// Drops what was put in and not sent: somebody else writes this log now.
+    pub(crate) fn discard(&self) {
+        let mut state = self.lock();
+        state.pending.clear();
+        state.pending_bytes = 0;
+        state.waiters.drain(..).for_each(Waker::wake);
+    }
+
+    /// Waits until all that was put in is with the sink. Something has to poll the pump meanwhile.
+    pub async fn drained(&self) {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.pending.is_empty() && !state.busy {
+                return Poll::Ready(());
+            }
+            state.waiters.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     async fn send(&self) -> Result<()> {
         let (at, batch) = self.lock().take_batch(|| self.0.clock.now());
         if batch.is_empty() {
             return Ok(());
         }
         let end = Offset(at.0 + batch.iter().map(LogRecord::width).sum::<u64>());
-        let sent = self.0.sink.append(&self.0.build, at, &batch).await;
+        let sent = self.append(at, end, &batch).await;
         let mut state = self.lock();
         state.busy = false;
         state.waiters.drain(..).for_each(Waker::wake);
         match sent {
-            Ok(_) => {
+            Ok(()) => {
                 state.at = end;
                 Ok(())
             }
-            Err(e) if e.kind() == ErrorKind::Conflict => Err(e),
+            Err(e) if e.kind() == ErrorKind::Conflict => {
+                state.put_back(batch);
+                Err(e)
+            }
             Err(e) => {
                 tracing::warn!(build = %self.0.build, error = ?e, "log records could not be kept");
                 state.lose(&batch, &e);
                 Ok(())
             }
+        }
+    }
+
+    /// Appends one batch, and tries again while the trouble may pass. A conflict after a call
+    /// whose fate is unknown may mean that it did arrive.
+    async fn append(&self, at: Offset, end: Offset, batch: &[LogRecord]) -> Result<()> {
+        let Inner { build, sink, clock, .. } = &*self.0;
+        let mut unsure = false;
+        for wait_ms in RETRY_MS {
+            match sink.append(build, at, batch).await {
+                Ok(_) => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Conflict && unsure => {
+                    return if sink.end(build).await? == end { Ok(()) } else { Err(e) };
+                }
+                Err(e) if e.retry_status() != Status::Temporary => return Err(e),
+                Err(e) => tracing::debug!(%build, error = ?e, "the log sink is tried again"),
+            }
+            unsure = true;
+            clock.sleep(Duration::from_millis(wait_ms)).await;
+        }
+        match sink.append(build, at, batch).await {
+            Err(e) if e.kind() == ErrorKind::Conflict && sink.end(build).await? == end => Ok(()),
+            other => other.map(drop),
         }
     }
 }
@@ -226,6 +280,13 @@ impl State {
         self.pending_bytes = 0;
         self.busy = !batch.is_empty();
         (self.at, batch)
+    }
+
+    fn put_back(&mut self, batch: Vec<LogRecord>) {
+        for record in batch.into_iter().rev() {
+            self.pending_bytes += record.width() as usize;
+            self.pending.push_front(Pending { record, bytes: None });
+        }
     }
 
     fn lose(&mut self, batch: &[LogRecord], error: &Error) {

@@ -1,4 +1,6 @@
 use super::{BuildState, StepPhase, Stop};
+use std::sync::Arc;
+
 use crate::{Event, Failure, FailureClass, StepId, event::CancelCause};
 
 /// An event that cannot follow what came before it.
@@ -57,7 +59,7 @@ impl BuildState {
             }
             Event::StepSucceeded { step, attempt, output } => {
                 self.expect_running(*step, *attempt)?;
-                self.set(*step, StepPhase::Succeeded(output.clone()));
+                self.set(*step, StepPhase::Succeeded(Arc::new((**output).clone())));
             }
             Event::StepFailed { step, attempt, failure } => {
                 self.expect_running(*step, *attempt)?;
@@ -144,10 +146,11 @@ impl BuildState {
 
     fn fail(&mut self, id: StepId, attempt: u8, failure: Failure) {
         let step = self.plan.step(id);
+        let (max, backoff) = (step.attempts.max, step.attempts.backoff(attempt));
         let spared = step.when == crate::When::Always && !self.is_forced();
         let goes_on = self.stop.is_none() || spared;
-        let again = failure.is_retryable() && attempt < step.attempts.max && goes_on;
-        let to = match (again, step.attempts.backoff(attempt).is_zero()) {
+        let again = failure.is_retryable() && attempt < max && goes_on;
+        let to = match (again, backoff.is_zero()) {
             (true, true) => StepPhase::Waiting { attempts: attempt },
             (true, false) => StepPhase::Delayed { attempts: attempt },
             (false, _) => StepPhase::Failed(failure),

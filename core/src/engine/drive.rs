@@ -1,0 +1,496 @@
+//! The driver: journal first, then perform; every cause with all its consequences in one append.
+
+use super::{
+    Engine,
+    perform::failure,
+    step::{Over, PinWanted, Running, begin},
+    with_consequences,
+};
+use crate::{
+    BuildId, BuildState, CancelCause, CancelToken, DriverId, Error, ErrorKind, Event, Failure,
+    LogWriter, Op, Outcome, Output, Recorded, Result, Seq, Status, StepCx, StepId, StepKey,
+    StepSecrets, StopReason,
+    port::{Entry, Notice, StepEnd},
+    redact::Redactor,
+    state::{Command, Phase},
+    toolbox::Toolbox,
+    view::BuildView,
+};
+use futures::{
+    FutureExt, StreamExt,
+    channel::mpsc,
+    future::{BoxFuture, Either, select},
+    stream::FuturesUnordered,
+};
+use std::{collections::BTreeMap, convert::Infallible, path::PathBuf, time::Duration};
+
+/// Drives a build to its end; see [`Engine::drive`].
+pub(super) async fn drive(engine: &Engine, build: &BuildId) -> Result<Outcome> {
+    let mut driver = Driver::take_over(engine, build).await?;
+    let driven = driver.run().await;
+    if let Err(e) = driven {
+        driver.stand_down().await;
+        return Err(e);
+    }
+    driver.finish().await
+}
+
+/// Removes all that a finished build left on this host. The workspace goes last: as long as it is
+/// there, somebody will try again.
+pub(super) async fn clean_up(tools: &Toolbox, build: &BuildId) -> Result<()> {
+    for builder in &tools.builders {
+        builder.sweep(build).await?;
+    }
+    if let Some(runtime) = &tools.runtime {
+        runtime.sweep(build).await?;
+    }
+    tools.log_sink.close(build).await?;
+    tools.workspaces.remove(build).await
+}
+
+/// Something a driver waits for by the clock.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    StepTimeout { step: StepId, attempt: u8 },
+    BuildTimeout,
+    Due { step: StepId, attempts: u8 },
+    Grace { step: StepId, attempt: u8 },
+}
+
+/// What a driver hears next.
+enum Heard {
+    Over(Over),
+    Pin(PinWanted),
+    Timer(Timer),
+    Journal(Result<bool>),
+    Log(Error),
+}
+
+struct Driver<'e> {
+    engine: &'e Engine,
+    build: BuildId,
+    id: DriverId,
+    state: BuildState,
+    seq: Seq,
+    journal: Vec<Recorded>,
+    workspace: PathBuf,
+    log: LogWriter,
+    pump: BoxFuture<'static, Result<Infallible>>,
+    running: BTreeMap<StepId, Running>,
+    attempts: FuturesUnordered<BoxFuture<'static, Over>>,
+    timers: FuturesUnordered<BoxFuture<'static, Timer>>,
+    notices: FuturesUnordered<BoxFuture<'static, ()>>,
+    pins: (mpsc::UnboundedSender<PinWanted>, mpsc::UnboundedReceiver<PinWanted>),
+}
+
+impl<'e> Driver<'e> {
+    async fn take_over(engine: &'e Engine, build: &BuildId) -> Result<Self> {
+        let tools = &engine.tools;
+        let journal = tools.store.load(build, Seq::START).await?;
+        let state = BuildState::replay(journal.iter().map(|r| &r.event)).map_err(|e| {
+            Error::new(ErrorKind::Corrupt, "Engine::drive", e.to_string()).with("build", build)
+        })?;
+        let workspace = tools.workspaces.prepare(build).await?;
+        let at = tools.log_sink.end(build).await?;
+        let log = LogWriter::new(
+            build.clone(),
+            tools.log_sink.clone(),
+            tools.clock.clone(),
+            Redactor::new(),
+            at,
+        );
+        let mut driver = Self {
+            engine,
+            build: build.clone(),
+            id: DriverId::random(),
+            seq: journal.last().map_or(Seq::START, |r| r.seq),
+            state,
+            journal,
+            workspace,
+            pump: pump(&log),
+            log,
+            running: BTreeMap::new(),
+            attempts: FuturesUnordered::new(),
+            timers: FuturesUnordered::new(),
+            notices: FuturesUnordered::new(),
+            pins: mpsc::unbounded(),
+        };
+        if driver.state.phase() != Phase::Finished {
+            driver.adopt().await?;
+        }
+        Ok(driver)
+    }
+
+    /// Says in the journal that this driver has the build now, and goes on with what is kept.
+    async fn adopt(&mut self) -> Result<()> {
+        if let Some(limit) = self.state.plan().timeout() {
+            self.arm(limit, Timer::BuildTimeout);
+        }
+        loop {
+            let kept = self.kept().await;
+            if self.state.running().count() > kept.len() {
+                for builder in &self.engine.tools.builders {
+                    builder.sweep(&self.build).await?;
+                }
+            }
+            let (driver, node) = (self.id.clone(), self.engine.tools.node.clone());
+            match self.record(Command::Adopt { driver, node, kept: kept.clone() }).await {
+                Ok(()) => {
+                    for (step, attempt) in self.state.running().collect::<Vec<_>>() {
+                        if kept.contains(&step) && !self.running.contains_key(&step) {
+                            self.begin(step, attempt);
+                        }
+                    }
+                    return Ok(());
+                }
+                // Not ours yet, so nobody is fenced: take it from whoever was quicker.
+                Err(e) if e.kind() == ErrorKind::Conflict => self.reload().await?,
+                Err(e) => return Err(e),
+            }
+            if self.state.phase() == Phase::Finished {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<()> {
+        let journal = self.engine.tools.store.load(&self.build, Seq::START).await?;
+        self.state = BuildState::replay(journal.iter().map(|r| &r.event)).map_err(corrupt)?;
+        self.seq = journal.last().map_or(Seq::START, |r| r.seq);
+        self.journal = journal;
+        Ok(())
+    }
+
+    /// The running steps whose commands the runtime still has.
+    async fn kept(&mut self) -> Vec<StepId> {
+        let mut kept = Vec::new();
+        let Some(runtime) = &self.engine.tools.runtime else { return kept };
+        for (step, attempt) in self.state.running() {
+            if matches!(self.state.plan().step(step).op, Op::Exec { .. }) {
+                let key = StepKey { build: self.build.clone(), step, attempt };
+                match runtime.has(&key).await {
+                    Ok(true) => kept.push(step),
+                    Ok(false) => {}
+                    Err(e) => tracing::warn!(%key, error = ?e, "not reattached"),
+                }
+            }
+        }
+        kept
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        while self.state.phase() != Phase::Finished {
+            match self.hear().await {
+                Heard::Over(over) => self.complete(over).await?,
+                Heard::Pin(wanted) => self.pin(wanted).await?,
+                Heard::Timer(timer) => self.ring(timer).await?,
+                Heard::Journal(changed) => {
+                    if changed.unwrap_or(true) {
+                        self.catch_up(&[]).await?;
+                        self.settle_stops();
+                    }
+                }
+                Heard::Log(e) => self.log_trouble(e).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for whatever comes first.
+    async fn hear(&mut self) -> Heard {
+        let store = self.engine.tools.store.clone();
+        let (build, seq) = (self.build.clone(), self.seq);
+        let mut journal =
+            async move { store.wait(&build, seq, Duration::from_secs(30)).await }.boxed().fuse();
+        loop {
+            futures::select_biased! {
+                error = (&mut self.pump).fuse() => {
+                    let Err(error) = error;
+                    return Heard::Log(error);
+                }
+                pin = self.pins.1.next() => if let Some(pin) = pin { return Heard::Pin(pin) },
+                over = self.attempts.select_next_some() => return Heard::Over(over),
+                timer = self.timers.select_next_some() => return Heard::Timer(timer),
+                () = self.notices.select_next_some() => {}
+                changed = journal => return Heard::Journal(changed),
+            }
+        }
+    }
+
+    async fn complete(&mut self, over: Over) -> Result<()> {
+        let Over { step, attempt, result } = over;
+        let Some(running) = self.running.remove(&step) else { return Ok(()) };
+        let grace = self.engine.policy.grace;
+        let result = result.unwrap_or_else(|| {
+            let message =
+                format!("the step did not stop within {} s and was given up", grace.as_secs());
+            Err(Error::new(ErrorKind::Cancelled, "Engine", message))
+        });
+        let result: Result<Box<Output>, Failure> = match result {
+            Ok(output) => Ok(Box::new(output)),
+            Err(e) => Err(failure(e, self.log.redactor())),
+        };
+        running.log.ended(if result.is_ok() { StepEnd::Succeeded } else { StepEnd::Failed });
+        // The log of a step is kept before its end is: a crash in between repeats the step, and
+        // never leaves a finished one without its last words.
+        self.drain().await?;
+        self.record(Command::Complete { step, attempt, result }).await
+    }
+
+    async fn drain(&mut self) -> Result<()> {
+        loop {
+            let log = self.log.clone();
+            let drained = std::pin::pin!(log.drained());
+            match select(&mut self.pump, drained).await {
+                Either::Left((Err(error), _)) => self.log_trouble(error).await?,
+                Either::Right(((), _)) => return Ok(()),
+            }
+        }
+    }
+
+    async fn pin(&mut self, wanted: PinWanted) -> Result<()> {
+        let PinWanted { step, attempt, revision, answer } = wanted;
+        self.record(Command::Pin { step, attempt, revision: revision.clone() }).await?;
+        let pinned = self.state.pin(step).cloned().unwrap_or(revision);
+        // A step that is gone needs no answer.
+        let _ = answer.send(pinned);
+        Ok(())
+    }
+
+    async fn ring(&mut self, timer: Timer) -> Result<()> {
+        match timer {
+            Timer::StepTimeout { step, attempt } => {
+                self.record(Command::TimeOut { step, attempt }).await
+            }
+            Timer::BuildTimeout => {
+                let reason = "the build took longer than its plan allows".to_owned();
+                let cause = CancelCause::Timeout;
+                self.record(Command::Cancel { cause, reason, force: false }).await
+            }
+            Timer::Due { step, attempts } => match self.state.step(step) {
+                crate::StepPhase::Delayed { attempts: now } if *now == attempts => {
+                    self.record(Command::Due { step }).await
+                }
+                _ => Ok(()),
+            },
+            Timer::Grace { step, attempt } => {
+                if let Some(running) = self.running.get(&step).filter(|r| r.attempt == attempt) {
+                    running.abort.abort();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Journals what a command causes, with all that follows, in one append; then begins what was
+    /// started and stops what has to stop. A refused command was late, and changes nothing.
+    async fn record(&mut self, command: Command) -> Result<()> {
+        let mut wait = Duration::from_millis(50);
+        let mut waited = Duration::ZERO;
+        loop {
+            let Ok(events) = self.state.decide(command.clone()) else { return Ok(()) };
+            if events.is_empty() {
+                return Ok(());
+            }
+            let mut next = self.state.clone();
+            let entries = with_consequences(&mut next, events, self.engine)?;
+            match self.engine.tools.store.append(&self.build, self.seq, &entries).await {
+                Ok(_) => {
+                    self.recorded(entries, next);
+                    return Ok(());
+                }
+                Err(e) if e.kind() == ErrorKind::Conflict => {
+                    if self.catch_up(&entries).await? {
+                        return Ok(());
+                    }
+                }
+                Err(e) if e.retry_status() == Status::Temporary => {
+                    if waited >= self.engine.policy.outage_max {
+                        return Err(e.status(Status::Persistent));
+                    }
+                    tracing::warn!(build = %self.build, error = ?e, "the store is tried again");
+                    self.engine.tools.clock.sleep(wait).await;
+                    waited += wait;
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes in what others wrote. `true` if it is just what we tried to write: an append whose
+    /// answer was lost. `Conflict` if another driver has the build.
+    async fn catch_up(&mut self, ours: &[Entry]) -> Result<bool> {
+        let news = self.engine.tools.store.load(&self.build, self.seq).await?;
+        let same = |(r, e): (&Recorded, &Entry)| r.event == e.event && r.at == e.at;
+        let was_ours =
+            !ours.is_empty() && news.len() >= ours.len() && news.iter().zip(ours).all(same);
+        let mut next = self.state.clone();
+        for recorded in &news {
+            if let Event::Adopted { driver, .. } = &recorded.event
+                && *driver != self.id
+            {
+                return Err(self.fenced());
+            }
+            next.apply(&recorded.event).map_err(corrupt)?;
+        }
+        let entries: Vec<Entry> =
+            news.into_iter().map(|r| Entry { at: r.at, event: r.event }).collect();
+        self.recorded(entries, next);
+        Ok(was_ours)
+    }
+
+    fn fenced(&self) -> Error {
+        Error::new(ErrorKind::Conflict, "Engine::drive", "another driver has the build now")
+            .with("build", &self.build)
+    }
+
+    /// Takes in what is in the journal now, and does what it means.
+    fn recorded(&mut self, entries: Vec<Entry>, next: BuildState) {
+        self.state = next;
+        for Entry { at, event } in entries {
+            self.seq = self.seq.plus(1);
+            self.journal.push(Recorded { seq: self.seq, at, event: event.clone() });
+            match event {
+                Event::StepStarted { step, attempt } => {
+                    self.begin(step, attempt);
+                    if let Some(running) = self.running.get(&step) {
+                        running.log.started();
+                    }
+                }
+                Event::StepFailed { step, .. } => {
+                    if let crate::StepPhase::Delayed { attempts } = *self.state.step(step) {
+                        let wait = self.state.plan().step(step).attempts.backoff(attempts);
+                        self.arm(wait, Timer::Due { step, attempts });
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.settle_stops();
+        self.tell();
+    }
+
+    /// Tells every step to stop that has to, once.
+    fn settle_stops(&mut self) {
+        let mut stopped = Vec::new();
+        for (step, running) in &self.running {
+            if self.state.must_stop(*step) && !running.cancel.is_cancelled() {
+                let by_time = matches!(
+                    self.state.step(*step),
+                    crate::StepPhase::Running { timed_out: true, .. }
+                ) || self.state.stop_cause() == Some(CancelCause::Timeout);
+                running.cancel.cancel(if by_time {
+                    StopReason::Timeout
+                } else {
+                    StopReason::Cancel
+                });
+                stopped.push(Timer::Grace { step: *step, attempt: running.attempt });
+            }
+        }
+        for timer in stopped {
+            self.arm(self.engine.policy.grace, timer);
+        }
+    }
+
+    fn begin(&mut self, step: StepId, attempt: u8) {
+        let tools = &self.engine.tools;
+        let owner = self.state.owner().clone();
+        let secrets =
+            StepSecrets::new(owner.clone(), tools.secrets.clone(), self.log.redactor().clone());
+        let cx = StepCx {
+            key: StepKey { build: self.build.clone(), step, attempt },
+            owner,
+            workspace: self.workspace.clone(),
+            log: self.log.step(step, attempt),
+            secrets,
+            cancel: CancelToken::new(),
+        };
+        let (running, over) = begin(tools.clone(), self.state.clone(), cx, self.pins.0.clone());
+        if let Some(limit) = self.state.plan().step(step).timeout {
+            self.arm(limit, Timer::StepTimeout { step, attempt });
+        }
+        self.running.insert(step, running);
+        self.attempts.push(over);
+    }
+
+    fn arm(&self, time: Duration, timer: Timer) {
+        let clock = self.engine.tools.clock.clone();
+        self.timers.push(async move { clock.sleep(time).await }.map(move |()| timer).boxed());
+    }
+
+    /// Tells the index and the notifiers, beside the work.
+    fn tell(&mut self) {
+        let tools = self.engine.tools.clone();
+        let (Ok(view), Some(last)) =
+            (BuildView::of(&self.build, &self.journal), self.journal.last().cloned())
+        else {
+            return;
+        };
+        self.notices.push(
+            async move {
+                let build = &view.summary.build;
+                if let Err(e) = tools.index.put(&view.summary).await {
+                    tracing::warn!(%build, error = ?e, "the index could not be told");
+                }
+                for notifier in &tools.notifiers {
+                    let build = view.summary.clone();
+                    let notice = Notice { build, seq: last.seq, event: last.event.clone() };
+                    if let Err(e) = notifier.notify(&notice).await {
+                        tracing::warn!(build = %notice.build.build, error = ?e, "not notified");
+                    }
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    /// The log went on without us: either another driver has the build, or an answer was lost.
+    async fn log_trouble(&mut self, error: Error) -> Result<()> {
+        if error.kind() != ErrorKind::Conflict {
+            return Err(error);
+        }
+        self.catch_up(&[]).await?;
+        let at = self.engine.tools.log_sink.end(&self.build).await?;
+        self.log.move_to(at);
+        self.pump = pump(&self.log);
+        Ok(())
+    }
+
+    /// Another driver has the build, or the store is gone: stops the steps, leaves their effects.
+    async fn stand_down(&mut self) {
+        for running in self.running.values() {
+            running.cancel.cancel(StopReason::Fenced);
+        }
+        let grace =
+            self.engine.tools.clock.sleep(self.engine.policy.grace.min(Duration::from_secs(5)));
+        let mut grace = std::pin::pin!(grace.fuse());
+        let (unsent, _) = (&self.log, ());
+        unsent.discard();
+        while !self.attempts.is_empty() {
+            futures::select_biased! {
+                _ = self.attempts.next() => unsent.discard(),
+                () = grace => return,
+            }
+        }
+    }
+
+    async fn finish(mut self) -> Result<Outcome> {
+        self.drain().await?;
+        // Before anything can be dropped: the last word of the index and the notifiers.
+        while self.notices.next().await.is_some() {}
+        clean_up(&self.engine.tools, &self.build).await?;
+        self.state.outcome().cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Unexpected, "Engine::drive", "a finished build has no outcome")
+        })
+    }
+}
+
+fn pump(log: &LogWriter) -> BoxFuture<'static, Result<Infallible>> {
+    let log = log.clone();
+    async move { log.pump().await }.boxed()
+}
+
+fn corrupt(e: crate::state::IllegalEvent) -> Error {
+    Error::new(ErrorKind::Corrupt, "Engine::drive", e.to_string())
+}

@@ -1,0 +1,163 @@
+//! From a step's verb to a call of a port, and from a port's error to a failure: here only.
+
+use crate::{
+    BuildState, Error, ErrorKind, Failure, FailureClass, ImageFrom, Op, Output, Result, Revision,
+    SourceSpec, StepCx, StepPhase,
+    port::{ArtifactKey, ExitCode, PushSpec},
+    redact::Redactor,
+    toolbox::Toolbox,
+};
+use async_trait::async_trait;
+
+/// What performing a step asks of its driver meanwhile.
+#[async_trait]
+pub(super) trait Pins: Send + Sync {
+    /// Journals what a step is pinned to, before its effect, and returns what it is pinned to now.
+    async fn pin(&self, revision: Revision) -> Result<Revision>;
+}
+
+/// Performs one attempt of a step.
+pub(super) async fn perform(
+    tools: &Toolbox,
+    state: &BuildState,
+    cx: &StepCx,
+    pins: &dyn Pins,
+) -> Result<Output> {
+    match &state.plan().step(cx.key.step).op {
+        Op::Fetch { source, into } => {
+            let into = into.below(&cx.workspace);
+            let pinned = state.pin(cx.key.step).cloned();
+            fetch(tools, cx, source, &into, pinned, pins).await
+        }
+        Op::Build(spec) => {
+            let image = tools.builder(&spec.recipe)?.build(cx, spec).await?;
+            Ok(Output { image: Some(image), ..Output::default() })
+        }
+        Op::Exec { in_box, command } => {
+            let spec = &state.plan().boxes()[in_box];
+            let runtime = tools.runtime()?;
+            let handle = runtime.start(cx, in_box, spec).await?;
+            match runtime.exec(cx, &handle, command).await? {
+                ExitCode(0) => Ok(Output::default()),
+                ExitCode(code) => {
+                    let message = format!("the command ended with exit code {code}");
+                    Err(Error::new(ErrorKind::Failed, "Runtime::exec", message).exit_code(code))
+                }
+            }
+        }
+        Op::Commit { container, spec } => {
+            let image = tools.containers()?.commit(cx, container, spec).await?;
+            Ok(Output { image: Some(image), ..Output::default() })
+        }
+        Op::Push { image, to, credentials } => {
+            let image = image_of(state, image)?;
+            let spec = PushSpec { image, to: to.clone(), credentials: credentials.clone() };
+            let digest = tools.registry()?.push(cx, &spec).await?;
+            Ok(Output { digest: Some(digest), ..Output::default() })
+        }
+        Op::Scan { image, gate } => {
+            let report = tools.scanner()?.scan(cx, &image_of(state, image)?).await?;
+            let worst = report.findings.iter().rev().find(|(_, n)| **n > 0).map(|(s, _)| *s);
+            if let (Some(gate), Some(worst)) = (gate, worst)
+                && worst >= *gate
+            {
+                let message =
+                    format!("the scan found a {worst:?} vulnerability; the gate is {gate:?}");
+                return Err(Error::new(ErrorKind::Failed, "Scanner::scan", message));
+            }
+            Ok(Output { report: Some(report), ..Output::default() })
+        }
+        Op::Publish { image, target } => {
+            let publisher = tools.publisher(target)?;
+            let digest = publisher.publish(cx, &image_of(state, image)?, target).await?;
+            Ok(Output { digest: Some(digest), ..Output::default() })
+        }
+        Op::Upload { path, name } => {
+            let body = tools.workspaces.read(&cx.key.build, path).await?;
+            let key = ArtifactKey { build: cx.key.build.clone(), name: name.clone() };
+            let artifact = tools.artifacts.put(&key, body).await?;
+            Ok(Output { artifact: Some(artifact), ..Output::default() })
+        }
+    }
+}
+
+async fn fetch(
+    tools: &Toolbox,
+    cx: &StepCx,
+    source: &SourceSpec,
+    into: &std::path::Path,
+    pinned: Option<Revision>,
+    pins: &dyn Pins,
+) -> Result<Output> {
+    let adapter = tools.source(source)?;
+    let revision = match pinned {
+        Some(revision) => revision,
+        None => pins.pin(adapter.resolve(cx, source).await?).await?,
+    };
+    adapter.fetch(cx, source, &revision, into).await?;
+    Ok(Output { revision: Some(revision), ..Output::default() })
+}
+
+/// How the host names the image that a step works on.
+fn image_of(state: &BuildState, from: &ImageFrom) -> Result<String> {
+    match from {
+        ImageFrom::Reference(reference) => Ok(reference.to_string()),
+        ImageFrom::Step(step) => match state.step(*step) {
+            StepPhase::Succeeded(output) if output.image.is_some() => {
+                Ok(output.image.as_ref().map(|i| i.id.clone()).unwrap_or_default())
+            }
+            _ => {
+                let name = &state.plan().step(*step).name;
+                Err(Error::new(ErrorKind::NotFound, "Engine", "there is no image to work on")
+                    .with("made by step", name))
+            }
+        },
+    }
+}
+
+/// The one place where a port's error becomes a build's failure. Secrets are redacted.
+pub(super) fn failure(error: Error, redactor: &Redactor) -> Failure {
+    let mut causes = String::new();
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !text.is_empty() && !error.message().contains(&text) {
+            causes.push_str(": ");
+            causes.push_str(&text);
+        }
+        next = cause.source();
+    }
+    Failure {
+        message: redactor.redact_text(&format!("{error}{causes}")),
+        hint: error.hint_text().map(|h| redactor.redact_text(h)),
+        ..Failure::from(&error)
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(e: &Error) -> Self {
+        let class = match e.kind() {
+            ErrorKind::Timeout => FailureClass::Infra,
+            ErrorKind::Cancelled => FailureClass::Cancelled,
+            ErrorKind::Failed
+            | ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::Invalid
+            | ErrorKind::Denied
+            | ErrorKind::Unsupported => FailureClass::User,
+            ErrorKind::Conflict
+            | ErrorKind::RateLimited
+            | ErrorKind::Unavailable
+            | ErrorKind::Corrupt
+            | ErrorKind::Exhausted
+            | ErrorKind::Unexpected => FailureClass::Infra,
+        };
+        Self {
+            class,
+            kind: e.kind(),
+            message: e.to_string(),
+            hint: e.hint_text().map(str::to_owned),
+            exit_code: e.code(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The adapters an engine was given. Registration is a value, never a global.
+
+use crate::{
+    Error, ErrorKind, NodeId, Recipe, Result, SourceSpec, Target,
+    memory::{
+        MemoryArtifacts, MemoryIndex, MemoryLog, MemorySecrets, MemoryStore, MemoryWorkspaces,
+        SystemClock,
+    },
+    port::{
+        ArtifactStore, Builder, Clock, Containers, Index, LogReader, LogSink, Notifier, Publisher,
+        Registry, Runtime, Scanner, Secrets, Source, Store, Workspaces,
+    },
+};
+use std::sync::Arc;
+
+/// The adapters of an engine: one for each kind of memory and surrounding, and as many effects as
+/// there are. The default remembers in memory and has no effects.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each field is the port of its type")]
+pub struct Toolbox {
+    pub store: Arc<dyn Store>,
+    pub log_sink: Arc<dyn LogSink>,
+    pub log_reader: Arc<dyn LogReader>,
+    pub index: Arc<dyn Index>,
+    pub artifacts: Arc<dyn ArtifactStore>,
+    pub secrets: Arc<dyn Secrets>,
+    pub clock: Arc<dyn Clock>,
+    pub workspaces: Arc<dyn Workspaces>,
+    pub sources: Vec<Arc<dyn Source>>,
+    pub builders: Vec<Arc<dyn Builder>>,
+    pub runtime: Option<Arc<dyn Runtime>>,
+    pub containers: Option<Arc<dyn Containers>>,
+    pub registry: Option<Arc<dyn Registry>>,
+    pub scanner: Option<Arc<dyn Scanner>>,
+    pub publishers: Vec<Arc<dyn Publisher>>,
+    pub notifiers: Vec<Arc<dyn Notifier>>,
+    /// The node that drivers run on.
+    pub node: NodeId,
+}
+
+impl Default for Toolbox {
+    fn default() -> Self {
+        let clock = Arc::new(SystemClock::default());
+        let log = Arc::new(MemoryLog::with_clock(clock.clone()));
+        Self {
+            store: Arc::new(MemoryStore::with_clock(clock.clone())),
+            log_sink: log.clone(),
+            log_reader: log,
+            index: Arc::new(MemoryIndex::default()),
+            artifacts: Arc::new(MemoryArtifacts::default()),
+            secrets: Arc::new(MemorySecrets::default()),
+            clock,
+            workspaces: Arc::new(MemoryWorkspaces::new("/nowhere")),
+            sources: Vec::new(),
+            builders: Vec::new(),
+            runtime: None,
+            containers: None,
+            registry: None,
+            scanner: None,
+            publishers: Vec::new(),
+            notifiers: Vec::new(),
+            node: NodeId::new("local").expect("a legal name"),
+        }
+    }
+}
+
+impl Toolbox {
+    /// The first source that accepts the spec.
+    pub fn source(&self, spec: &SourceSpec) -> Result<&Arc<dyn Source>> {
+        self.sources.iter().find(|s| s.accepts(spec)).ok_or_else(|| {
+            missing("source").with("url", &spec.url).hint("Check how the source is written.")
+        })
+    }
+
+    /// The first builder that accepts the recipe.
+    pub fn builder(&self, recipe: &Recipe) -> Result<&Arc<dyn Builder>> {
+        self.builders.iter().find(|b| b.accepts(recipe)).ok_or_else(|| missing("builder"))
+    }
+
+    /// The publisher that a target names.
+    pub fn publisher(&self, target: &Target) -> Result<&Arc<dyn Publisher>> {
+        let found = self.publishers.iter().find(|p| p.name() == target.publisher);
+        found.ok_or_else(|| missing("publisher").with("name", &target.publisher))
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> Result<&Arc<dyn Runtime>> {
+        self.runtime.as_ref().ok_or_else(|| missing("runtime"))
+    }
+
+    /// What works on containers.
+    pub fn containers(&self) -> Result<&Arc<dyn Containers>> {
+        self.containers.as_ref().ok_or_else(|| missing("container adapter"))
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> Result<&Arc<dyn Registry>> {
+        self.registry.as_ref().ok_or_else(|| missing("registry"))
+    }
+
+    /// The scanner.
+    pub fn scanner(&self) -> Result<&Arc<dyn Scanner>> {
+        self.scanner.as_ref().ok_or_else(|| missing("scanner"))
+    }
+}
+
+fn missing(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, "Toolbox", format!("no {what} of this engine can do that"))
+}
