@@ -1,1 +1,36 @@
-//! What every adapter of a port must do, as tests.
+#![doc = include_str!("lib.md")]
+
+mod fresh;
+mod helpers;
+pub mod sample;
+mod time;
+
+pub mod artifacts;
+pub mod clock;
+pub mod fleet;
+pub mod index;
+pub mod log;
+pub mod queue;
+pub mod step;
+pub mod store;
+pub mod workspaces;
+
+pub use fresh::Fresh;
+pub use helpers::{poll_times, run};
+pub use time::Time;
+
+/// Makes a test of each promise of a module. The suites' own macros call it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests_of {
+    ($module:ident, $fresh:expr, $($promise:ident)*) => {
+        $(
+            #[test]
+            fn $promise() {
+                $crate::run(stringify!($promise), async {
+                    $crate::$module::$promise($fresh).await;
+                });
+            }
+        )*
+    };
+}
