@@ -1,4 +1,5 @@
 #![doc = include_str!("lib.md")]
+#![expect(clippy::unwrap_used, reason = "a suite tells that a promise is broken by panicking")]
 
 mod fresh;
 mod helpers;
