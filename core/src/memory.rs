@@ -62,6 +62,5 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The SHA-256 of bytes.
 fn sha256(bytes: &[u8]) -> Digest {
-    let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    serde_json::from_value(format!("sha256:{hex}").into()).expect("64 hexadecimal digits")
+    Digest::sha256(Sha256::digest(bytes).into())
 }

@@ -45,7 +45,7 @@ impl MemoryHost {
 
     /// Adds an image of this name, as if it had been built earlier.
     pub fn add_image(&self, name: ImageRef) -> Image {
-        let text = format!("{name:?}");
+        let text = name.canonical();
         self.lock().tag(text.as_bytes(), text.len() as u64, &[name])
     }
 
@@ -80,9 +80,9 @@ impl MemoryHost {
 impl Inner {
     /// Makes an image of a content, or finds it, and moves names to it.
     pub(super) fn tag(&mut self, content: &[u8], bytes: u64, tags: &[ImageRef]) -> Image {
-        let id = digest_text(content);
+        let id = sha256(content).to_string();
         for image in &mut self.images {
-            image.tags.retain(|t| !tags.contains(t));
+            image.tags.retain(|t| !tags.iter().any(|new| same(t, new)));
         }
         let known = self.images.iter().position(|i| i.id == id);
         let at = known.unwrap_or_else(|| {
@@ -97,7 +97,9 @@ impl Inner {
     /// The image of an id or a name.
     pub(super) fn image(&self, image: &str, op: &'static str) -> Result<&Image> {
         let name = ImageRef::parse(image).ok();
-        let is = |i: &&Image| i.id == image || name.as_ref().is_some_and(|n| i.tags.contains(n));
+        let is = |i: &&Image| {
+            i.id == image || name.as_ref().is_some_and(|n| i.tags.iter().any(|t| same(t, n)))
+        };
         self.images.iter().find(is).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, op, "the host has no such image").with("image", image)
         })
@@ -123,9 +125,7 @@ impl Inner {
     }
 }
 
-fn digest_text(content: &[u8]) -> String {
-    match serde_json::to_value(sha256(content)) {
-        Ok(serde_json::Value::String(text)) => text,
-        _ => unreachable!("a digest is stored as a string"),
-    }
+/// Whether two names mean the same image, `latest` written or not.
+fn same(a: &ImageRef, b: &ImageRef) -> bool {
+    a.canonical() == b.canonical()
 }

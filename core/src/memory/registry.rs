@@ -15,7 +15,8 @@ pub struct MemoryRegistry {
 
 #[derive(Debug, Default)]
 struct State {
-    pushed: BTreeMap<ImageRef, Digest>,
+    /// By canonical name.
+    pushed: BTreeMap<String, Digest>,
     password: Option<Secret>,
 }
 
@@ -30,9 +31,9 @@ impl MemoryRegistry {
         lock(&self.state).password = Some(password);
     }
 
-    /// What was pushed, by name.
-    pub fn pushed(&self) -> Vec<(ImageRef, Digest)> {
-        lock(&self.state).pushed.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    /// What was pushed, by canonical name.
+    pub fn pushed(&self) -> Vec<(String, Digest)> {
+        lock(&self.state).pushed.clone().into_iter().collect()
     }
 }
 
@@ -51,15 +52,15 @@ impl Registry for MemoryRegistry {
         let mut state = lock(&self.state);
         if state.password.is_some() && state.password != given {
             return Err(Error::new(ErrorKind::Denied, OP, "the registry refused the credentials")
-                .with("image", format!("{:?}", spec.to))
+                .with("image", &spec.to)
                 .hint("Check the credentials of the push step."));
         }
         let digest = sha256(format!("manifest of {id}").as_bytes());
-        state.pushed.insert(spec.to.clone(), digest.clone());
+        state.pushed.insert(spec.to.canonical(), digest.clone());
         Ok(digest)
     }
 
     async fn digest(&self, _: &StepCx, of: &ImageRef) -> Result<Option<Digest>> {
-        Ok(lock(&self.state).pushed.get(of).cloned())
+        Ok(lock(&self.state).pushed.get(&of.canonical()).cloned())
     }
 }

@@ -5,7 +5,6 @@ use super::{
 };
 use crate::{
     BoxName, BoxSpec, BuildId, Command, Error, ErrorKind, Result, StepCx, StepKey, StopReason,
-    Value,
     port::{BoxHandle, Clock, ExitCode, Runtime},
 };
 use async_trait::async_trait;
@@ -79,8 +78,9 @@ impl Runtime for MemoryRuntime {
             [&spec.image].into_iter().chain(services).find(|i| inner.missing.contains(i))
         {
             let message = "no registry has that image";
-            return Err(Error::new(ErrorKind::NotFound, "Runtime::start", message)
-                .with("image", format!("{image:?}")));
+            return Err(
+                Error::new(ErrorKind::NotFound, "Runtime::start", message).with("image", image)
+            );
         }
         inner.boxes.entry((cx.key.build.clone(), name.clone())).or_default();
         Ok(BoxHandle(format!("{}/{name}", cx.key.build)))
@@ -98,14 +98,7 @@ impl Runtime for MemoryRuntime {
         }
         let mut env = BTreeMap::new();
         for (name, value) in &command.env {
-            let value = match value {
-                Value::Text(text) => text.clone().into_bytes(),
-                Value::Secret(secret) => {
-                    cx.secrets.reveal(secret).await?;
-                    Vec::new()
-                }
-            };
-            env.insert(name.clone(), value);
+            env.insert(name.clone(), cx.secrets.resolve(value).await?.expose().to_vec());
         }
         let ran = self.attach(&cx.key, Script::read(&command.argv, &env, cx.key.attempt));
         if ran.stopped {

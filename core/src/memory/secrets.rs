@@ -30,7 +30,7 @@ impl Secrets for MemorySecrets {
         let secrets = lock(&self.0);
         secrets.get(&(owner.clone(), secret.clone())).cloned().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "Secrets::reveal", "there is no such secret")
-                .with("secret", format!("{secret:?}"))
+                .with("secret", secret)
                 .with("owner", owner)
         })
     }

@@ -23,8 +23,7 @@ struct State {
 impl MemorySource {
     /// Sets where a reference of a source points, and returns the revision it has from then on.
     pub fn set(&self, url: &str, reference: &str, content: &str) -> Revision {
-        let id = format!("{:?}", sha256(content.as_bytes()));
-        let id: String = id.chars().filter(char::is_ascii_hexdigit).rev().take(40).collect();
+        let id = sha256(content.as_bytes()).encoded()[..40].to_owned();
         let revision = Revision { id, reference: Some(reference.to_owned()) };
         let mut state = lock(&self.0);
         let references = state.sources.entry(url.to_owned()).or_default();
