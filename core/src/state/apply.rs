@@ -47,9 +47,10 @@ impl BuildState {
             Event::StepStarted { step, attempt } => self.start(*step, *attempt)?,
             Event::StepPinned { step, attempt, revision } => {
                 self.expect_running(*step, *attempt)?;
-                if self.pins.insert(*step, revision.clone()).is_some_and(|old| old != *revision) {
+                if self.pins.get(step).is_some_and(|old| old != revision) {
                     return Err("the step is pinned to something else");
                 }
+                self.pins.insert(*step, revision.clone());
             }
             Event::StepTimedOut { step, attempt } => {
                 if self.expect_running(*step, *attempt)? {
