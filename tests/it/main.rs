@@ -1,1 +1,4 @@
 //! Integration tests: one binary, so that they link once.
+
+mod play;
+mod scenarios;
