@@ -1,0 +1,170 @@
+//! From the engine's errors to Kiln's: once, here.
+
+use bollard::errors::Error as Vendor;
+use kiln::{Error, ErrorKind};
+use std::error::Error as _;
+
+/// Translates an error of the client.
+pub(crate) fn translate(op: &'static str, e: Vendor) -> Error {
+    match e {
+        Vendor::DockerResponseServerError { status_code, message } => {
+            let kind = match status_code {
+                400 => ErrorKind::Invalid,
+                401 | 403 => ErrorKind::Denied,
+                404 => ErrorKind::NotFound,
+                409 => ErrorKind::Conflict,
+                429 => ErrorKind::RateLimited,
+                503 => ErrorKind::Unavailable,
+                _ => ErrorKind::Unexpected,
+            };
+            said(op, &message, kind)
+        }
+        Vendor::DockerStreamError { error } => said(op, &error, ErrorKind::Unexpected),
+        Vendor::RequestTimeoutError => {
+            Error::new(ErrorKind::Unavailable, op, "the Docker engine did not answer in time")
+        }
+        Vendor::IOError { err } => io(op, &err),
+        Vendor::SocketNotFoundError(path) => {
+            Error::new(ErrorKind::Unavailable, op, "there is no Docker engine at this socket")
+                .with("socket", path)
+        }
+        other => {
+            let mut cause = other.source();
+            while let Some(inner) = cause {
+                if let Some(e) = inner.downcast_ref::<std::io::Error>() {
+                    return io(op, e);
+                }
+                cause = inner.source();
+            }
+            let text = other.to_string();
+            let lower = text.to_lowercase();
+            let kind = match () {
+                () if lower.contains("connect") => ErrorKind::Unavailable,
+                () if lower.contains("hyper") || lower.contains("http") => ErrorKind::Unavailable,
+                () => ErrorKind::Unexpected,
+            };
+            Error::new(kind, op, "the Docker engine could not be used").source(text)
+        }
+    }
+}
+
+fn io(op: &'static str, e: &std::io::Error) -> Error {
+    match e.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            Error::new(ErrorKind::Denied, op, "this user may not talk to the Docker engine")
+                .hint("Add your user to the group `docker`, or run as root.")
+        }
+        _ => Error::new(ErrorKind::Unavailable, op, "the Docker engine cannot be reached")
+            .source(e.to_string()),
+    }
+}
+
+/// An error that the engine only tells in words. This is the one place that reads them.
+pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error {
+    let text = text.trim();
+    let lower = text.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    if let Some(code) = exit_code(&lower) {
+        return Error::new(ErrorKind::Failed, op, text).exit_code(code);
+    }
+    if has(&["no space left on device", "disk quota exceeded"]) {
+        return Error::new(ErrorKind::Exhausted, op, text)
+            .hint("Free disk space on the host of the Docker engine, for example with `docker system prune`.");
+    }
+    if has(&["gave http response to https", "server gave http"]) {
+        return Error::new(ErrorKind::Unavailable, op, text).hint(
+            "The registry speaks plain HTTP: list it under `insecure-registries` in the engine's daemon.json.",
+        );
+    }
+    if has(&["x509", "certificate", "tls: "]) {
+        return Error::new(ErrorKind::Unavailable, op, text).hint(
+            "Give the engine the registry's authority in /etc/docker/certs.d/HOST:PORT/ca.crt.",
+        );
+    }
+    if has(&["unauthorized", "authentication required", "no basic auth", "denied", "forbidden"]) {
+        return Error::new(ErrorKind::Denied, op, text)
+            .hint("Log in with `docker login REGISTRY`; check that the name is right and yours.");
+    }
+    if has(&[
+        "connection refused",
+        "no such host",
+        "i/o timeout",
+        "no route to host",
+        "deadline",
+        "connection reset",
+        "temporary failure",
+        "server misbehaving",
+        "service unavailable",
+        "eof",
+    ]) {
+        return Error::new(ErrorKind::Unavailable, op, text)
+            .hint("Check that the registry runs and that the Docker engine's host can reach it.");
+    }
+    if has(&[
+        "dockerfile parse error",
+        "unknown instruction",
+        "failed to parse dockerfile",
+        "syntax error",
+        "no build stage in current context",
+        "file with no instructions",
+    ]) {
+        return Error::new(ErrorKind::Invalid, op, text)
+            .hint("Mend the Dockerfile at the line named.");
+    }
+    if has(&["not found", "no such", "manifest unknown", "does not exist"]) {
+        return Error::new(ErrorKind::NotFound, op, text);
+    }
+    if has(&[
+        "forbidden path outside the build context",
+        "invalid",
+        "failed to compute cache key",
+        "failed to solve",
+    ]) {
+        return Error::new(ErrorKind::Invalid, op, text);
+    }
+    Error::new(otherwise, op, text)
+}
+
+/// The exit code in the words of the classic builder, BuildKit and Podman.
+fn exit_code(lower: &str) -> Option<i64> {
+    ["non-zero code: ", "exit code: ", "exit status "].iter().find_map(|words| {
+        let rest = &lower[lower.find(words)? + words.len()..];
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_engine_become_kinds() {
+        let kind = |text| said("x", text, ErrorKind::Unexpected).kind();
+        let classic = said(
+            "x",
+            "The command '/bin/sh -c false' returned a non-zero code: 37",
+            ErrorKind::Unexpected,
+        );
+        assert_eq!((classic.kind(), classic.code()), (ErrorKind::Failed, Some(37)));
+        let kit = said(
+            "x",
+            "process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3",
+            ErrorKind::Unexpected,
+        );
+        assert_eq!((kit.kind(), kit.code()), (ErrorKind::Failed, Some(3)));
+        assert_eq!(kind("write /x: no space left on device"), ErrorKind::Exhausted);
+        assert_eq!(
+            kind("dial tcp 127.0.0.1:1: connect: connection refused"),
+            ErrorKind::Unavailable
+        );
+        assert_eq!(kind("unauthorized: authentication required"), ErrorKind::Denied);
+        assert_eq!(kind("http: server gave HTTP response to HTTPS client"), ErrorKind::Unavailable);
+        assert_eq!(
+            kind("Dockerfile parse error line 2: unknown instruction: RUM"),
+            ErrorKind::Invalid
+        );
+        assert_eq!(kind("manifest for busybox:x not found"), ErrorKind::NotFound);
+        assert_eq!(kind("strange"), ErrorKind::Unexpected);
+    }
+}
