@@ -1,1 +1,15 @@
-//! Keeps logs, artifacts and workspaces in a local directory.
+//! Keeps logs, artifacts and workspaces in directories of this machine.
+//!
+//! Everything is private to its user: directories have mode 0700, files 0600. The log format is
+//! described in `docs/formats.md`.
+
+mod artifacts;
+mod error;
+mod log;
+mod secrets;
+mod workspaces;
+
+pub use artifacts::FileArtifacts;
+pub use log::FileLogs;
+pub use secrets::FileSecrets;
+pub use workspaces::FileWorkspaces;

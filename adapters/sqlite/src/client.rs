@@ -96,10 +96,14 @@ fn prepare(path: &Path) -> Result<Connection> {
         .query_row("SELECT user_version FROM pragma_user_version", [], |r| r.get(0))
         .map_err(wrong)?;
     if version > MIGRATIONS.len() {
-        return Err(Error::new(ErrorKind::Unsupported, OP, "a newer version of Kiln wrote this file")
-            .with("schema", version)
-            .with("known", MIGRATIONS.len())
-            .hint("Use that version, or another data directory."));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            OP,
+            "a newer version of Kiln wrote this file",
+        )
+        .with("schema", version)
+        .with("known", MIGRATIONS.len())
+        .hint("Use that version, or another data directory."));
     }
     for migration in &MIGRATIONS[version..] {
         transaction.execute_batch(migration).map_err(wrong)?;

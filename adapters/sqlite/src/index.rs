@@ -69,7 +69,8 @@ impl Index for SqliteIndex {
             .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))?;
         self.db
             .write(OP, move |t| {
-                let sql = "INSERT INTO summary (build, seq, accepted_at, owner, phase, outcome, summary)
+                let sql =
+                    "INSERT INTO summary (build, seq, accepted_at, owner, phase, outcome, summary)
                            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                            ON CONFLICT (build) DO UPDATE SET seq = ?2, accepted_at = ?3, owner = ?4,
                                phase = ?5, outcome = ?6, summary = ?7

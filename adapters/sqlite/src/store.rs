@@ -41,8 +41,7 @@ impl Store for SqliteStore {
                 .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))?;
             rows.push((entry.at.0, text));
         }
-        let finished =
-            entries.last().map(|e| matches!(e.event, Event::Finished { .. }));
+        let finished = entries.last().map(|e| matches!(e.event, Event::Finished { .. }));
         self.db
             .write(OP, move |t| {
                 let wrong = |e| translate(OP, e);
@@ -54,7 +53,9 @@ impl Store for SqliteStore {
                         .with("end", now));
                 }
                 let mut insert = t
-                    .prepare_cached("INSERT INTO event (build, seq, at, event) VALUES (?1, ?2, ?3, ?4)")
+                    .prepare_cached(
+                        "INSERT INTO event (build, seq, at, event) VALUES (?1, ?2, ?3, ?4)",
+                    )
                     .map_err(wrong)?;
                 for (i, (at, text)) in rows.iter().enumerate() {
                     let seq = after.plus(i + 1).0;
@@ -65,7 +66,9 @@ impl Store for SqliteStore {
                     Some(false) => "INSERT OR IGNORE INTO unfinished (build) VALUES (?1)",
                     None => return Ok(after),
                 };
-                t.prepare_cached(sql).and_then(|mut s| s.execute([build.as_str()])).map_err(wrong)?;
+                t.prepare_cached(sql)
+                    .and_then(|mut s| s.execute([build.as_str()]))
+                    .map_err(wrong)?;
                 Ok(after.plus(rows.len()))
             })
             .await
@@ -155,9 +158,10 @@ impl Store for SqliteStore {
         let id = build.clone();
         self.db
             .write(OP, move |t| {
-                for sql in
-                    ["DELETE FROM event WHERE build = ?1", "DELETE FROM unfinished WHERE build = ?1"]
-                {
+                for sql in [
+                    "DELETE FROM event WHERE build = ?1",
+                    "DELETE FROM unfinished WHERE build = ?1",
+                ] {
                     t.execute(sql, [id.as_str()]).map_err(|e| translate(OP, e))?;
                 }
                 Ok(())
