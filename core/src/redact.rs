@@ -26,7 +26,14 @@ pub const SECRET_BYTES_MIN: usize = 3;
 
 /// A set of secrets, shared by all its clones and streams. It can grow while streams run.
 #[derive(Clone, Default)]
-pub struct Redactor(Arc<RwLock<Arc<Matcher>>>);
+pub struct Redactor(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    matcher: Arc<Matcher>,
+    /// What came since the matcher was made; many secrets that come together cost one making.
+    more: Vec<Arc<Secret>>,
+}
 
 impl Redactor {
     /// A redactor that knows no secret.
@@ -35,7 +42,18 @@ impl Redactor {
     }
 
     fn matcher(&self) -> Arc<Matcher> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if known.more.is_empty() {
+            return known.matcher.clone();
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut patterns = std::mem::take(&mut known.more);
+        if !patterns.is_empty() {
+            patterns.extend_from_slice(known.matcher.patterns());
+            known.matcher = Arc::new(Matcher::of(patterns));
+        }
+        known.matcher.clone()
     }
 
     /// Redacts a secret from now on. Says whether it can: one that is shorter than
@@ -44,10 +62,11 @@ impl Redactor {
         if secret.expose().len() < SECRET_BYTES_MIN {
             return false;
         }
-        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = now.with(forms::forms(secret.expose())) {
-            *now = Arc::new(more);
-        }
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let forms = forms::forms(secret.expose()).into_iter();
+        let new = forms.filter(|form| !known.matcher.knows(form.expose())).map(Arc::new);
+        let new: Vec<_> = new.collect();
+        known.more.extend(new);
         true
     }
 
@@ -67,7 +86,7 @@ impl Redactor {
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} patterns)", self.matcher().len())
+        write!(f, "Redactor({} patterns)", self.matcher().patterns().len())
     }
 }
 
