@@ -1,5 +1,6 @@
 //! The engine: accepts builds, drives them, and tells of them.
 
+mod attach;
 mod build;
 mod drive;
 mod perform;

@@ -91,6 +91,7 @@ impl LogWriter {
             step,
             attempt,
             streams: Arc::new(Mutex::new(streams)),
+            kept: Arc::default(),
             told: Arc::default(),
         }
     }
@@ -206,22 +207,27 @@ impl LogWriter {
     /// whose fate is unknown may mean that it did arrive.
     async fn append(&self, at: Offset, end: Offset, batch: &[LogRecord]) -> Result<()> {
         let Inner { build, sink, clock, .. } = &*self.0;
+        let mut waits = RETRY_MS.into_iter();
         let mut unsure = false;
-        for wait_ms in RETRY_MS {
-            match sink.append(build, at, batch).await {
+        loop {
+            let error = match sink.append(build, at, batch).await {
                 Ok(_) => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Conflict && unsure => {
-                    return if sink.end(build).await? == end { Ok(()) } else { Err(e) };
+                    match sink.end(build).await {
+                        Ok(now) if now == end => return Ok(()),
+                        Ok(_) => return Err(e),
+                        Err(e) => e,
+                    }
                 }
-                Err(e) if e.retry_status() != Status::Temporary => return Err(e),
-                Err(e) => tracing::debug!(%build, error = ?e, "the log sink is tried again"),
+                Err(e) => e,
+            };
+            if error.retry_status() != Status::Temporary {
+                return Err(error);
             }
+            let Some(wait_ms) = waits.next() else { return Err(error) };
+            tracing::debug!(%build, ?error, "the log sink is tried again");
             unsure = true;
             clock.sleep(Duration::from_millis(wait_ms)).await;
-        }
-        match sink.append(build, at, batch).await {
-            Err(e) if e.kind() == ErrorKind::Conflict && sink.end(build).await? == end => Ok(()),
-            other => other.map(drop),
         }
     }
 }
@@ -312,6 +318,8 @@ pub struct StepLog {
     step: StepId,
     attempt: u8,
     streams: Arc<Mutex<[RedactStream; 3]>>,
+    /// How many bytes of each stream the log has already.
+    kept: Arc<Mutex<[u64; 3]>>,
     told: Arc<Mutex<HashMap<String, crate::Timestamp>>>,
 }
 
@@ -332,8 +340,31 @@ impl StepLog {
 
     /// Logs output without waiting: for threads, and for little output.
     pub fn post(&self, stream: Stream, bytes: &[u8]) {
-        let clean = self.streams()[stream as usize].push(bytes);
-        self.writer.put_bytes(self.step, self.attempt, stream, &clean);
+        let mut streams = self.streams();
+        let clean = streams[stream as usize].push(bytes);
+        self.put_new(stream, &clean);
+    }
+
+    /// Puts in what the log does not have already.
+    fn put_new(&self, stream: Stream, clean: &[u8]) {
+        let old = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = &mut kept[stream as usize];
+            let old = (*left).min(clean.len() as u64);
+            *left -= old;
+            old as usize
+        };
+        self.writer.put_bytes(self.step, self.attempt, stream, &clean[old..]);
+    }
+
+    /// Whether a record is of this attempt.
+    pub(crate) fn is_of(&self, record: &LogRecord) -> bool {
+        (record.step, record.attempt) == (self.step, self.attempt)
+    }
+
+    /// Drops so many of the next bytes of a stream: an earlier driver logged them.
+    pub(crate) fn skip(&self, stream: Stream, bytes: u64) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)[stream as usize] += bytes;
     }
 
     /// Logs a line of Kiln's own.
@@ -369,7 +400,7 @@ impl StepLog {
     pub(crate) fn ended(&self, end: StepEnd) {
         for stream in [Stream::Stdout, Stream::Stderr, Stream::System] {
             let rest = self.streams()[stream as usize].finish();
-            self.writer.put_bytes(self.step, self.attempt, stream, &rest);
+            self.put_new(stream, &rest);
         }
         self.writer.put(self.step, self.attempt, LogBody::Ended(end));
     }

@@ -2,6 +2,7 @@
 
 use super::{
     Engine,
+    attach::skip_logged,
     perform::failure,
     step::{Over, PinWanted, Running, begin},
     with_consequences,
@@ -139,8 +140,12 @@ impl<'e> Driver<'e> {
                     for (step, attempt) in self.state.running().collect::<Vec<_>>() {
                         if kept.contains(&step) && !self.running.contains_key(&step) {
                             self.begin(step, attempt);
+                            let log = self.running[&step].log.clone();
+                            skip_logged(self.engine.tools.clone(), &self.build, log).await?;
                         }
                     }
+                    // What is kept may have been told to stop already, but not by us.
+                    self.settle_stops();
                     return Ok(());
                 }
                 // Not ours yet, so nobody is fenced: take it from whoever was quicker.
@@ -219,6 +224,9 @@ impl<'e> Driver<'e> {
 
     async fn complete(&mut self, over: Over) -> Result<()> {
         let Over { step, attempt, result } = over;
+        if self.running.get(&step).is_none_or(|r| r.attempt != attempt) {
+            return Ok(());
+        }
         let Some(running) = self.running.remove(&step) else { return Ok(()) };
         let grace = self.engine.policy.grace;
         let result = result.unwrap_or_else(|| {
@@ -322,9 +330,16 @@ impl<'e> Driver<'e> {
     /// answer was lost. `Conflict` if another driver has the build.
     async fn catch_up(&mut self, ours: &[Entry]) -> Result<bool> {
         let news = self.engine.tools.store.load(&self.build, self.seq).await?;
-        let same = |(r, e): (&Recorded, &Entry)| r.event == e.event && r.at == e.at;
+        // Not by their times: what is tried again is tried with a later one.
+        let same = |(r, e): (&Recorded, &Entry)| r.event == e.event;
         let was_ours =
             !ours.is_empty() && news.len() >= ours.len() && news.iter().zip(ours).all(same);
+        if !was_ours && !self.has_build() {
+            // What others started is not ours to perform: adopt anew, with their news.
+            let message = "somebody else was quicker";
+            return Err(Error::new(ErrorKind::Conflict, "Engine::drive", message)
+                .with("build", &self.build));
+        }
         let mut next = self.state.clone();
         for recorded in &news {
             if let Event::Adopted { driver, .. } = &recorded.event
@@ -338,6 +353,11 @@ impl<'e> Driver<'e> {
             news.into_iter().map(|r| Entry { at: r.at, event: r.event }).collect();
         self.recorded(entries, next);
         Ok(was_ours)
+    }
+
+    /// Whether this driver has adopted the build, as far as it knows.
+    fn has_build(&self) -> bool {
+        self.state.driver().is_some_and(|(driver, _)| *driver == self.id)
     }
 
     fn fenced(&self) -> Error {

@@ -29,7 +29,8 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     /// # Promises
     ///
     /// - Under one [`StepKey`] a command runs once: a second call attaches to the first one's
-    ///   command, or returns its exit code, if the runtime still has it.
+    ///   command, or returns its exit code, if the runtime still has it. It prints all of that
+    ///   command's output again from the beginning; the engine drops what the log has already.
     /// - A cancelled call stops the command with everything it started, and returns `Cancelled`.
     /// - A program that does not exist is `Failed` with exit code 127, one that cannot be run 126.
     async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<ExitCode>;

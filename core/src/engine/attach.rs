@@ -1,0 +1,27 @@
+use crate::{
+    BuildId, Result, StepLog,
+    port::{LogBody, Offset, Stream},
+    toolbox::Toolbox,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Keeps the output that the log has of an attempt from being logged again: a command that is
+/// attached to prints from its beginning.
+pub(super) async fn skip_logged(tools: Arc<Toolbox>, build: &BuildId, log: StepLog) -> Result<()> {
+    let mut at = Offset(0);
+    loop {
+        let page = tools.log_reader.read(build, at, 1 << 20, Duration::ZERO).await?;
+        if page.records.is_empty() {
+            return Ok(());
+        }
+        at = page.next;
+        for record in page.records.iter().filter(|r| log.is_of(r)) {
+            match &record.body {
+                // Kiln's own words are not the command's.
+                LogBody::Bytes { stream: Stream::System, .. } => {}
+                LogBody::Bytes { stream, data } => log.skip(*stream, data.len() as u64),
+                _ => {}
+            }
+        }
+    }
+}
