@@ -1,0 +1,102 @@
+//! Connections to addresses that were judged.
+
+use super::Shared;
+use crate::{address::is_public, error};
+use kiln::{Error, ErrorKind, Result};
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+/// Connects to a host. A name is resolved once, and only what that gave is judged and reached.
+pub(super) async fn connect(shared: &Shared, host: &str, port: u16) -> Result<TcpStream> {
+    let connecting = async {
+        let bare = bare(host);
+        let found = match literal(bare, port) {
+            Some(address) => vec![address],
+            None => {
+                lookup_host((bare, port)).await.map_err(|e| unresolved(shared, host, &e))?.collect()
+            }
+        };
+        let mut last = None;
+        for address in judge(shared, host, found)? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    // Small packets are answered at once; without it the stream is only slower.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(unreachable(shared, host, last))
+    };
+    let limit = shared.config.connect_timeout;
+    let late = |_| unreachable(shared, host, Some(format!("no answer within {limit:?}")));
+    timeout(limit, connecting).await.map_err(late)?
+}
+
+/// The same for a thread that may wait.
+pub(super) fn connect_blocking(
+    shared: &Shared,
+    host: &str,
+    port: u16,
+) -> Result<std::net::TcpStream> {
+    let bare = bare(host);
+    let found = match literal(bare, port) {
+        Some(address) => vec![address],
+        None => (bare, port).to_socket_addrs().map_err(|e| unresolved(shared, host, &e))?.collect(),
+    };
+    let mut last = None;
+    for address in judge(shared, host, found)? {
+        match std::net::TcpStream::connect_timeout(&address, shared.config.connect_timeout) {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(unreachable(shared, host, last))
+}
+
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    host.parse::<IpAddr>().ok().map(|ip| (ip, port).into())
+}
+
+/// The addresses that may be reached.
+fn judge(shared: &Shared, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>> {
+    if shared.config.allow_private_network {
+        return Ok(found);
+    }
+    let public: Vec<_> = found.into_iter().filter(|a| is_public(a.ip())).collect();
+    if public.is_empty() {
+        let message = "the host is not on the public internet, which this node does not allow";
+        return Err(error::forbidden(shared.op, message)
+            .with("host", host)
+            .hint("Whoever runs the node can allow private networks in its git configuration."));
+    }
+    Ok(public)
+}
+
+fn unresolved(shared: &Shared, host: &str, e: &std::io::Error) -> Error {
+    shared
+        .error(ErrorKind::Unavailable, format!("the host name cannot be resolved: {e}"))
+        .with("host", host)
+        .hint("Check the spelling of the host and the network of this machine.")
+}
+
+fn unreachable(shared: &Shared, host: &str, why: Option<impl Display>) -> Error {
+    let why = why.map_or_else(|| "it has no address".to_owned(), |e| e.to_string());
+    shared
+        .error(ErrorKind::Unavailable, format!("the host cannot be reached: {why}"))
+        .with("host", host)
+}

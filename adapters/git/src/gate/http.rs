@@ -1,0 +1,369 @@
+//! The gate for https and http: a small server for libgit2, a client of the real one.
+
+use super::{Shared, connect::connect, status};
+use crate::{
+    address::is_public,
+    auth::{Auth, basic},
+    error,
+    url::{GitUrl, Scheme},
+};
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    client::conn::http1::SendRequest,
+    header::{self, HeaderValue},
+    server::conn::http1 as server,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use kiln::{Error, ErrorKind, Result, secret::Credentials};
+use rustls::pki_types::ServerName;
+use std::{convert::Infallible, pin::Pin, sync::Arc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Mutex,
+    task::JoinSet,
+    time::timeout,
+};
+use url::Url;
+
+const REFS: &str = "/info/refs?service=git-upload-pack";
+const PACK: &str = "/git-upload-pack";
+/// How many times a server may send us elsewhere.
+const REDIRECTS_MAX: usize = 5;
+/// How large a request of libgit2 may be: 50 bytes for each commit it has or wants.
+const REQUEST_MAX: usize = 64 << 20;
+
+type Body = Either<
+    Full<Bytes>,
+    StreamBody<Pin<Box<dyn stream::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send>>>,
+>;
+
+/// The real server.
+pub(super) struct Upstream {
+    shared: Arc<Shared>,
+    /// Where the credentials belong.
+    origin: Url,
+    auth: Auth,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The repository, where redirects have led.
+    base: Url,
+    /// Credentials that the server asked for.
+    shown: Option<Credentials>,
+    /// A connection that may be used again.
+    idle: Option<Connection>,
+}
+
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    origin: url::Origin,
+    /// Whether it crosses the public internet.
+    public: bool,
+}
+
+/// Serves libgit2 until the task is aborted; then every connection is cut.
+pub(super) async fn serve(listener: TcpListener, upstream: Arc<Upstream>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let upstream = upstream.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let upstream = upstream.clone();
+                async move { Ok::<_, Infallible>(upstream.answer(request).await) }
+            });
+            let served = server::Builder::new().serve_connection(TokioIo::new(stream), service);
+            if let Err(e) = served.await {
+                tracing::debug!(error = %e, "libgit2 closed its connection");
+            }
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(shared: Arc<Shared>, url: &GitUrl, auth: Auth) -> Result<Self> {
+        let scheme = if url.scheme() == Scheme::Https { "https" } else { "http" };
+        let text = format!("{scheme}://{}:{}{}", url.host(), url.port(), url.path());
+        let base = Url::parse(&text)
+            .map_err(|_| error::url(shared.op, &crate::url::UrlError::Part("URL")))?;
+        let state = Mutex::new(State { base: base.clone(), shown: None, idle: None });
+        Ok(Self { shared, origin: base, auth, state })
+    }
+
+    /// Answers a request of libgit2.
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path_and_query().map_or("", |p| p.as_str()).to_owned();
+        let asked = path.strip_prefix('/').and_then(|p| p.strip_prefix(&self.shared.token));
+        let got = match (request.method(), asked) {
+            (&Method::GET, Some(REFS)) => self.references().await,
+            (&Method::POST, Some(PACK)) => self.pack(request).await,
+            _ => return plain(StatusCode::NOT_FOUND),
+        };
+        match got {
+            Ok(response) => self.pass(response),
+            Err(e) => {
+                self.shared.fail(e);
+                plain(StatusCode::BAD_GATEWAY)
+            }
+        }
+    }
+
+    /// Asks for the references, follows redirects, and shows credentials once if asked for.
+    async fn references(&self) -> Result<Response<Incoming>> {
+        let mut state = self.state.lock().await;
+        for _ in 0..=REDIRECTS_MAX {
+            let url = format!("{}{REFS}", state.base.as_str().trim_end_matches('/'));
+            let response = self.send(&mut state, Method::GET, &url, Bytes::new()).await?;
+            let code = response.status();
+            if code.is_redirection() {
+                state.base = self.redirect(&state.base, response.headers())?;
+                state.idle = None;
+                continue;
+            }
+            if code == StatusCode::UNAUTHORIZED && state.shown.is_none() {
+                state.idle = None;
+                state.shown = self.credentials(&state.base).await?;
+                if state.shown.is_some() {
+                    continue;
+                }
+            }
+            return self.check(response, state.shown.is_some(), "advertisement");
+        }
+        Err(self.shared.error(ErrorKind::Unavailable, "the server redirects without end"))
+    }
+
+    /// Asks for objects.
+    async fn pack(&self, request: Request<Incoming>) -> Result<Response<Incoming>> {
+        let body = Limited::new(request.into_body(), REQUEST_MAX).collect().await.map_err(|e| {
+            self.shared.error(ErrorKind::Unexpected, format!("libgit2 broke its request off: {e}"))
+        })?;
+        let mut state = self.state.lock().await;
+        let url = format!("{}{PACK}", state.base.as_str().trim_end_matches('/'));
+        let response = self.send(&mut state, Method::POST, &url, body.to_bytes()).await?;
+        self.check(response, state.shown.is_some(), "result")
+    }
+
+    fn check(
+        &self,
+        response: Response<Incoming>,
+        known: bool,
+        what: &str,
+    ) -> Result<Response<Incoming>> {
+        if response.status() != StatusCode::OK {
+            return Err(status::error(self.shared.op, response.status(), known)
+                .with("host", self.origin.host_str().unwrap_or_default()));
+        }
+        let wanted = format!("application/x-git-upload-pack-{what}");
+        let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if kind == Some(wanted.as_bytes()) {
+            return Ok(response);
+        }
+        let message = "there is a web server, but no git repository that it serves by git's \
+                       smart protocol";
+        Err(self
+            .shared
+            .error(ErrorKind::NotFound, message)
+            .with("host", self.origin.host_str().unwrap_or_default())
+            .hint("Check the address: it is the one that `git clone` takes."))
+    }
+
+    /// Where a redirect leads: only over TLS if the way was over TLS until here.
+    fn redirect(&self, base: &Url, headers: &HeaderMap) -> Result<Url> {
+        let wrong = |why: &str| {
+            self.shared.error(ErrorKind::Unavailable, format!("the server redirects {why}"))
+        };
+        let location = headers.get(header::LOCATION).and_then(|l| l.to_str().ok());
+        let from = Url::parse(&format!("{}{REFS}", base.as_str().trim_end_matches('/')));
+        let (Some(location), Ok(from)) = (location, from) else {
+            return Err(wrong("to nowhere"));
+        };
+        let to = from.join(location).map_err(|_| wrong("to no URL"))?;
+        let secure = to.scheme() == "https" || (to.scheme() == "http" && base.scheme() == "http");
+        if !secure {
+            return Err(wrong("from https to something less safe"));
+        }
+        let next = to.as_str().strip_suffix(REFS).ok_or_else(|| {
+            wrong("to something that is no repository, such as a page to log in")
+                .hint("Check the address, or give the source credentials.")
+        })?;
+        let next = Url::parse(next).map_err(|_| wrong("to no URL"))?;
+        if next.username().is_empty() && next.password().is_none() {
+            return Ok(next);
+        }
+        Err(wrong("to a URL with a user or a password"))
+    }
+
+    /// Credentials for a server that asks, if it is the one they are for.
+    async fn credentials(&self, asking: &Url) -> Result<Option<Credentials>> {
+        let upgraded = self.origin.scheme() == "http"
+            && asking.scheme() == "https"
+            && self.origin.port().is_none()
+            && asking.port().is_none()
+            && self.origin.host() == asking.host();
+        if self.origin.origin() != asking.origin() && !upgraded {
+            return Ok(None);
+        }
+        let (auth, url) = (self.auth.clone(), asking.to_string());
+        let found = tokio::task::spawn_blocking(move || auth.password(&url)).await;
+        found.map_err(|e| {
+            self.shared.error(ErrorKind::Unexpected, format!("a credential helper failed: {e}"))
+        })
+    }
+
+    async fn send(
+        &self,
+        state: &mut State,
+        method: Method,
+        url: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>> {
+        let url = Url::parse(url)
+            .map_err(|_| self.shared.error(ErrorKind::Unexpected, "the URL fell apart"))?;
+        let reusable = |c: &Connection| c.origin == url.origin() && c.sender.is_ready();
+        let idle = state.idle.take().filter(reusable);
+        let fresh = idle.is_none();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.dial(&url).await?,
+        };
+        let request = self.request(state, &connection, method.clone(), &url, body.clone())?;
+        let mut sent = self.wait(connection.sender.send_request(request)).await?;
+        if sent.as_ref().is_err_and(|e| !fresh && (e.is_canceled() || e.is_closed())) {
+            // A connection that was kept may be gone by the time it is used again.
+            connection = self.dial(&url).await?;
+            let request = self.request(state, &connection, method, &url, body)?;
+            sent = self.wait(connection.sender.send_request(request)).await?;
+        }
+        let response = sent.map_err(|e| {
+            self.shared
+                .error(ErrorKind::Unavailable, format!("the server broke the connection: {e}"))
+        })?;
+        state.idle = Some(connection);
+        Ok(response)
+    }
+
+    async fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        timeout(self.shared.config.server_timeout, future).await.map_err(|_| self.shared.silent())
+    }
+
+    fn request(
+        &self,
+        state: &State,
+        connection: &Connection,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>> {
+        let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        let mut request = Request::builder()
+            .uri(&url[url::Position::BeforePath..])
+            .header(header::HOST, host)
+            // Forges look at it to tell git from a browser.
+            .header(header::USER_AGENT, "git/2.0 (kiln; libgit2)")
+            .header(header::ACCEPT, "*/*");
+        if method == Method::POST {
+            request = request
+                .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
+                .header(header::ACCEPT, "application/x-git-upload-pack-result");
+        }
+        if let Some(credentials) = &state.shown {
+            if url.scheme() == "http" && connection.public {
+                let message = "the server wants credentials in the clear, over the public internet";
+                return Err(error::forbidden(self.shared.op, message).hint("Use https."));
+            }
+            let value = [b"Basic ", basic(credentials).expose()].concat();
+            if let Ok(mut value) = HeaderValue::from_bytes(&value) {
+                value.set_sensitive(true);
+                request = request.header(header::AUTHORIZATION, value);
+            }
+        }
+        request.method(method).body(Full::new(body)).map_err(|e| {
+            self.shared.error(ErrorKind::Invalid, format!("the URL makes no request: {e}"))
+        })
+    }
+
+    async fn dial(&self, url: &Url) -> Result<Connection> {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or(443);
+        let stream = connect(&self.shared, host, port).await?;
+        let public = stream.peer_addr().is_ok_and(|a| is_public(a.ip()));
+        let sender = if url.scheme() == "https" {
+            let tls = self.shared.trust.tls(self.shared.op, &self.shared.config)?;
+            let name =
+                ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| {
+                    self.shared.error(ErrorKind::Invalid, "the host is no name for TLS")
+                })?;
+            let handshake = tokio_rustls::TlsConnector::from(tls).connect(name, stream);
+            let secured = timeout(self.shared.config.connect_timeout, handshake).await;
+            let stream = secured.map_err(|_| self.shared.silent())?.map_err(|e| {
+                self.shared
+                    .error(ErrorKind::Unavailable, format!("no safe connection came about: {e}"))
+                    .with("host", host)
+                    .hint("If the server has a certificate of its own, name its authority in the git configuration.")
+            })?;
+            self.handshake(stream).await?
+        } else {
+            self.handshake(stream).await?
+        };
+        Ok(Connection { sender, origin: url.origin(), public })
+    }
+
+    async fn handshake(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<SendRequest<Full<Bytes>>> {
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| self.shared.error(ErrorKind::Unavailable, e.to_string()))?;
+        // It ends when the sender is dropped and the last answer is read or dropped.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    /// Passes an answer on, counted and watched for silence.
+    fn pass(&self, response: Response<Incoming>) -> Response<Body> {
+        let kind = response.headers().get(header::CONTENT_TYPE).cloned();
+        let state = (response.into_body(), self.shared.clone());
+        let frames = stream::try_unfold(state, |(mut body, shared)| async move {
+            let next = timeout(shared.config.server_timeout, body.frame()).await;
+            let frame = match next {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(e))) => {
+                    let e = format!("the server broke off: {e}");
+                    return Err(give_up(&shared, shared.error(ErrorKind::Unavailable, e)));
+                }
+                Err(_) => return Err(give_up(&shared, shared.silent())),
+            };
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            if !shared.budget.take(bytes) {
+                return Err(give_up(&shared, shared.too_much()));
+            }
+            Ok(Some((frame, (body, shared))))
+        });
+        let mut out = Response::new(Either::Right(StreamBody::new(Box::pin(frames) as _)));
+        if let Some(kind) = kind {
+            out.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        out
+    }
+}
+
+fn give_up(shared: &Shared, e: Error) -> std::io::Error {
+    let message = e.to_string();
+    shared.fail(e);
+    std::io::Error::other(message)
+}
+
+fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(Bytes::new())));
+    *response.status_mut() = status;
+    response
+}

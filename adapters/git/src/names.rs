@@ -1,0 +1,90 @@
+//! Names in a tree that no checkout may follow.
+
+/// Why a name is refused, if it is.
+///
+/// A tree can hold any bytes as a name. Refused is whatever is not one name below its directory,
+/// and whatever some file system takes for `.git`: in another case, as the short name that NTFS
+/// gives it, with the dots, spaces and streams that NTFS drops, or with the characters that HFS+
+/// ignores.
+pub(crate) fn problem(name: &[u8]) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    if name.contains(&b'/') || name.contains(&0) {
+        return Some("it has a slash or a NUL byte");
+    }
+    if name == b"." || name == b".." {
+        return Some("it leads out of its directory");
+    }
+    if name.len() > 255 {
+        return Some("it is longer than 255 bytes");
+    }
+    // On Windows a backslash parts names.
+    if name.split(|b| *b == b'\\').any(is_dot_git) {
+        return Some("some file systems take it for `.git`");
+    }
+    None
+}
+
+fn is_dot_git(name: &[u8]) -> bool {
+    let stream = name.split(|b| *b == b':').next().unwrap_or_default();
+    let end = stream.iter().rposition(|b| !b" .".contains(b)).map_or(0, |i| i + 1);
+    let plain = &stream[..end];
+    if plain.eq_ignore_ascii_case(b".git") || plain.eq_ignore_ascii_case(b"git~1") {
+        return true;
+    }
+    let visible: String =
+        String::from_utf8_lossy(name).chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
+    visible.eq_ignore_ascii_case(".git")
+}
+
+/// The characters that HFS+ leaves out when it compares names.
+fn is_ignored_by_hfs(c: char) -> bool {
+    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_dot_git_is_refused() {
+        let bad: [&[u8]; 22] = [
+            b"",
+            b".",
+            b"..",
+            b"a/b",
+            b"a\0b",
+            b".git",
+            b".GIT",
+            b".Git",
+            b"git~1",
+            b"GIT~1",
+            b".git.",
+            b".git ",
+            b".git. .",
+            b".git::$INDEX_ALLOCATION",
+            b".git:x",
+            b"git~1:x",
+            b".git\\config",
+            b"a\\.git",
+            b"..\\.git\\hooks",
+            ".g\u{200c}it".as_bytes(),
+            ".gi\u{feff}t".as_bytes(),
+            "\u{200d}.GiT".as_bytes(),
+        ];
+        for name in bad {
+            assert!(problem(name).is_some(), "{}", String::from_utf8_lossy(name));
+        }
+        assert!(problem(&[b'a'; 256]).is_some());
+    }
+
+    #[test]
+    fn ordinary_names_pass() {
+        for name in [".gitignore", ".gitmodules", "git", "a.git", "...", "git~2", "a b", "ü", "-x"]
+        {
+            assert!(problem(name.as_bytes()).is_none(), "{name}");
+        }
+        assert!(problem(b"\xff\xfe").is_none());
+    }
+}
