@@ -118,7 +118,7 @@ impl<'a> Fetch<'a> {
         let bench = self.bench.clone();
         let checkout = move |stop: &Stop| {
             let _bench = bench;
-            let repository = open(&repository)?;
+            let repository = open(FETCH, &repository)?;
             let written = writer.write(&repository, id, &subdir, &at, stop)?;
             Ok((writer, written))
         };
@@ -207,10 +207,10 @@ impl<'a> Fetch<'a> {
 }
 
 /// Opens a repository without searching above it.
-pub(crate) fn open(path: &Path) -> Result<Repository> {
+pub(crate) fn open(op: &'static str, path: &Path) -> Result<Repository> {
     let ceiling: [&Path; 0] = [];
     Repository::open_ext(path, git2::RepositoryOpenFlags::NO_SEARCH, ceiling)
-        .map_err(|e| error::git(FETCH, "opening the repository", &e).with("path", path.display()))
+        .map_err(|e| error::git(op, "opening the repository", &e).with("path", path.display()))
 }
 
 /// Makes the received repository the `.git` of what was written.
@@ -220,10 +220,10 @@ fn keep_git(bench: &Workbench, url: &GitUrl, revision: &Revision) -> Result<()> 
     std::fs::rename(bench.repository(0), &place)
         .map_err(|e| error::io(FETCH, "keeping .git", e))?;
     let id = oid(&full_id(&revision.id).unwrap_or_default())?;
-    let repository = open(&bench.tree().join(".git"))?;
+    let repository = open(FETCH, &place)?;
     repository.config().and_then(|mut c| c.set_bool("core.bare", false)).map_err(failed)?;
     drop(repository);
-    let repository = open(&bench.tree())?;
+    let repository = open(FETCH, &bench.tree())?;
     let commit =
         repository.find_object(id, None).and_then(|o| o.peel_to_commit()).map_err(failed)?;
     repository.set_head_detached(commit.id()).map_err(failed)?;

@@ -31,6 +31,7 @@ use crate::{
     fetch::{Fetch, Wanted},
     gate::{Budget, Gate, GateKeys, Trust},
     url::{GitUrl, Scheme, UrlError},
+    work::Stop,
 };
 use async_trait::async_trait;
 use kiln::{Error, ErrorKind, RelPath, Result, Revision, SourceSpec, StepCx, port::Source};
@@ -70,8 +71,11 @@ impl GitSource {
 
     async fn heads(&self, cx: &StepCx, spec: &SourceSpec, url: &GitUrl) -> Result<Vec<refs::Head>> {
         if let Some(path) = url.local_path() {
-            let path = path.to_string_lossy().into_owned();
-            return work::run(cx, RESOLVE, None, move |_| remote::list(&path, RESOLVE)).await;
+            let list = move |_: &Stop| {
+                fetch::open(RESOLVE, &path)?;
+                remote::list(&path.to_string_lossy(), RESOLVE)
+            };
+            return work::run(cx, RESOLVE, None, list).await;
         }
         let auth = Auth::of(cx, spec, RESOLVE, self.config.use_host_credentials).await?;
         let keys = self.keys(RESOLVE, Budget::new(self.config.bytes_max));

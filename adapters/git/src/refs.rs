@@ -92,7 +92,7 @@ fn abbreviated(heads: &[Head], wanted: &str) -> Result<Option<Revision>> {
 /// The same among all commits of a repository of this host.
 pub(crate) fn abbreviated_in(path: &std::path::Path, wanted: &str) -> Option<Revision> {
     let hex = wanted.len() >= ABBREVIATION_MIN && wanted.bytes().all(|b| b.is_ascii_hexdigit());
-    let repository = hex.then(|| crate::fetch::open(path).ok()).flatten()?;
+    let repository = hex.then(|| crate::fetch::open(RESOLVE, path).ok()).flatten()?;
     let commit = repository.find_commit_by_prefix(wanted).ok()?;
     Some(Revision { id: commit.id().to_string(), reference: None })
 }
