@@ -7,7 +7,7 @@ use kiln::{Error, ErrorKind, Result};
 use ssh2::{CheckResult, KnownHostFileKind, MethodType, Session};
 use std::{
     io::{ErrorKind as IoKind, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,14 +27,11 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, url: GitUr
     while let Ok((local, _)) = listener.accept().await {
         let (shared, url, auth) = (shared.clone(), url.clone(), auth.clone());
         let work = move || {
-            let carried = local
-                .into_std()
-                .map_err(|e| error::io(shared.op, "taking a connection", e))
-                .and_then(|local| Carrier { shared: &shared, url, auth }.carry(local));
-            if let Err(e) = carried
-                && !shared.is_closed()
-            {
-                shared.fail(e);
+            let local =
+                local.into_std().map_err(|e| error::io(shared.op, "taking a connection", e));
+            let carried = local.and_then(|l| Carrier { shared: &shared, url, auth }.carry(l));
+            if let Err(e) = carried {
+                tracing::debug!(error = %e, "an SSH connection was closed before its end");
             }
         };
         // A thread and not a task: libssh2 waits on its own, and nobody must wait for it.
@@ -61,11 +58,22 @@ impl Carrier<'_> {
     }
 
     fn carry(&self, mut local: TcpStream) -> Result<()> {
+        let carried = self.carry_on(&mut local);
+        if let Err(e) = carried
+            && !self.shared.is_closed()
+        {
+            self.shared.fail(e);
+        }
+        // Dropping it is not enough: the gate holds it too.
+        local.shutdown(Shutdown::Both).map_err(|e| self.io(e))
+    }
+
+    fn carry_on(&self, local: &mut TcpStream) -> Result<()> {
         let io = |e| self.io(e);
-        self.shared.watch(&local).map_err(io)?;
+        self.shared.watch(local).map_err(io)?;
         local.set_nonblocking(false).map_err(io)?;
         local.set_read_timeout(Some(self.shared.config.connect_timeout)).map_err(io)?;
-        if !is_ours(&mut local, &self.shared.token).map_err(io)? {
+        if !is_ours(local, &self.shared.token).map_err(io)? {
             return Ok(());
         }
         let session = self.session()?;
@@ -74,7 +82,7 @@ impl Carrier<'_> {
         channel.exec(&command(self.url.path())).map_err(|e| self.broken(&e))?;
         session.set_blocking(false);
         local.set_nonblocking(true).map_err(io)?;
-        self.pump(&mut channel, &mut local)
+        self.pump(&mut channel, local)
     }
 
     fn broken(&self, e: &ssh2::Error) -> Error {
