@@ -24,13 +24,22 @@ impl From<Exit> for std::process::ExitCode {
 /// Turns git repositories and Dockerfiles into published images.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 the build failed, 2 wrong use, 3 an error of this side, 130 cancelled.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the build failed, 2 wrong use, 3 an error of this side, 130 cancelled."
+)]
 pub(crate) struct Args {
     /// Where builds, logs and artifacts are kept [default: ~/.local/share/kiln]
     #[arg(long, global = true, value_name = "DIR", env = "KILN_HOME", hide_env_values = true)]
     home: Option<PathBuf>,
     /// The Docker engine, such as unix:///var/run/docker.sock or tcp://host:2376
-    #[arg(short = 'H', long, global = true, value_name = "ADDRESS", env = "DOCKER_HOST", hide_env_values = true)]
+    #[arg(
+        short = 'H',
+        long,
+        global = true,
+        value_name = "ADDRESS",
+        env = "DOCKER_HOST",
+        hide_env_values = true
+    )]
     host: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -233,7 +242,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return Err("write a number with s, m, h or d, such as 10m".into()),
     };
-    let number: u64 = number.parse().map_err(|_| "write a number with s, m, h or d, such as 10m")?;
+    let number: u64 =
+        number.parse().map_err(|_| "write a number with s, m, h or d, such as 10m")?;
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "that is too long".into())
 }
 
@@ -241,7 +251,12 @@ impl Args {
     pub(crate) async fn run(self) -> Result<Exit> {
         match self.command {
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Self::command(), "kiln", &mut std::io::stdout());
+                clap_complete::generate(
+                    shell,
+                    &mut Self::command(),
+                    "kiln",
+                    &mut std::io::stdout(),
+                );
                 return Ok(Exit::Fine);
             }
             Command::Man { dir } => return man(dir),
@@ -271,7 +286,8 @@ impl Args {
 
 fn man(dir: Option<PathBuf>) -> Result<Exit> {
     let wrong = |e: std::io::Error| {
-        Error::new(ErrorKind::Unexpected, "kiln man", "the manual cannot be written").source(e.to_string())
+        Error::new(ErrorKind::Unexpected, "kiln man", "the manual cannot be written")
+            .source(e.to_string())
     };
     match dir {
         Some(dir) => {
@@ -279,7 +295,9 @@ fn man(dir: Option<PathBuf>) -> Result<Exit> {
             clap_mangen::generate_to(Args::command(), &dir).map_err(wrong)?;
             print::note(format!("wrote the manual pages to {}", dir.display()));
         }
-        None => clap_mangen::Man::new(Args::command()).render(&mut std::io::stdout()).map_err(wrong)?,
+        None => {
+            clap_mangen::Man::new(Args::command()).render(&mut std::io::stdout()).map_err(wrong)?
+        }
     }
     Ok(Exit::Fine)
 }

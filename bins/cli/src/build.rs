@@ -198,7 +198,12 @@ async fn tell(home: &Home, build: &BuildId, outcome: &Outcome, show: Show) -> Re
                 print::result(format!("pushed  {digest}"));
             }
             let took = view.summary.finished_at.unwrap_or_default().since(view.summary.accepted_at);
-            print::note(format!("build {} {} in {}", short(build), outcome.word(), print::time(took)));
+            print::note(format!(
+                "build {} {} in {}",
+                short(build),
+                outcome.word(),
+                print::time(took)
+            ));
         }
     }
     if show != Show::Json {

@@ -81,7 +81,9 @@ async fn docker(home: &Home) -> Vec<Finding> {
             what: "builder",
             verdict: Verdict::Warning,
             found: "the classic builder".into(),
-            remedy: Some("It is slower. Unset DOCKER_BUILDKIT=0, or use Docker 18.09 or newer.".into()),
+            remedy: Some(
+                "It is slower. Unset DOCKER_BUILDKIT=0, or use Docker 18.09 or newer.".into(),
+            ),
         },
         Err(e) => problem("builder", &e),
     });

@@ -34,7 +34,10 @@ pub(crate) async fn builds(home: &Home, args: ListArgs) -> Result<Exit> {
         print::note("no builds yet");
         return Ok(Exit::Fine);
     }
-    print::result(format!("{:<12}  {:<10}  {:<9}  {:<8}  {}", "BUILD", "STATUS", "STARTED", "TOOK", "WHAT"));
+    print::result(format!(
+        "{:<12}  {:<10}  {:<9}  {:<8}  {}",
+        "BUILD", "STATUS", "STARTED", "TOOK", "WHAT"
+    ));
     for build in &all {
         let what = build.labels.get("kiln.what").map(String::as_str).unwrap_or_default();
         let end = build.finished_at.unwrap_or_else(now);
@@ -118,7 +121,11 @@ fn text(view: &BuildView) -> String {
         }
         if let Some(output) = &step.output {
             if let Some(image) = &output.image {
-                out.push_str(&format!("\n    image    {}  {}", image.id, print::bytes(image.bytes)));
+                out.push_str(&format!(
+                    "\n    image    {}  {}",
+                    image.id,
+                    print::bytes(image.bytes)
+                ));
             }
             if let Some(digest) = &output.digest {
                 out.push_str(&format!("\n    digest   {digest}"));

@@ -114,7 +114,11 @@ impl Home {
                 let one = builds.len() == 1;
                 print::note(format!(
                     "note: {} {} interrupted; `kiln resume` goes on with {}",
-                    if one { format!("build {}", names[0]) } else { format!("builds {}", names.join(", ")) },
+                    if one {
+                        format!("build {}", names[0])
+                    } else {
+                        format!("builds {}", names.join(", "))
+                    },
                     if one { "was" } else { "were" },
                     if one { "it" } else { "them" },
                 ));
@@ -134,14 +138,22 @@ impl Home {
             return Ok(exact.clone());
         }
         match found.len() {
-            0 => Err(Error::new(ErrorKind::NotFound, "kiln", format!("there is no build `{prefix}`"))
-                .hint("`kiln builds` lists them.")),
+            0 => Err(Error::new(
+                ErrorKind::NotFound,
+                "kiln",
+                format!("there is no build `{prefix}`"),
+            )
+            .hint("`kiln builds` lists them.")),
             1 => Ok(found.remove(0)),
             _ => {
                 let names: Vec<_> = found.iter().map(|b| b.build.to_string()).collect();
-                Err(Error::new(ErrorKind::Invalid, "kiln", format!("several builds begin with `{prefix}`"))
-                    .with("builds", names.join(", "))
-                    .hint("Write more of the id."))
+                Err(Error::new(
+                    ErrorKind::Invalid,
+                    "kiln",
+                    format!("several builds begin with `{prefix}`"),
+                )
+                .with("builds", names.join(", "))
+                .hint("Write more of the id."))
             }
         }
     }

@@ -82,7 +82,9 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
 /// Takes one control sequence off the beginning: a colour is kept, anything else is not.
 fn colour(text: &str) -> (&str, &str) {
     if let Some(body) = text.strip_prefix("\u{1b}[") {
-        let end = body.find(|c: char| !(c.is_ascii_digit() || c == ';' || c == '?')).unwrap_or(body.len());
+        let end = body
+            .find(|c: char| !(c.is_ascii_digit() || c == ';' || c == '?'))
+            .unwrap_or(body.len());
         let last = body[end..].chars().next();
         let whole = 2 + end + last.map_or(0, char::len_utf8);
         let keep = if last == Some('m') { &text[..whole] } else { "" };

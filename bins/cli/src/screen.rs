@@ -4,7 +4,7 @@ use crate::print;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kiln::{
     StepId, Timestamp,
-    port::{LogBody, LogRecord, Progress, ProgressUnit, StepEnd, Stream},
+    port::{LogBody, LogRecord, Progress, ProgressUnit, StepEnd},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,7 +22,9 @@ pub(crate) fn as_json(record: &LogRecord) -> serde_json::Value {
         LogBody::Bytes { stream, data } => serde_json::json!({
             "kind": "output", "stream": stream, "text": String::from_utf8_lossy(data),
         }),
-        LogBody::Progress(progress) => serde_json::json!({ "kind": "progress", "progress": progress }),
+        LogBody::Progress(progress) => {
+            serde_json::json!({ "kind": "progress", "progress": progress })
+        }
         LogBody::Gap { bytes, why } => {
             serde_json::json!({ "kind": "gap", "bytes": bytes, "why": why })
         }
@@ -39,12 +41,12 @@ pub(crate) fn as_json(record: &LogRecord) -> serde_json::Value {
 #[derive(Debug)]
 pub(crate) struct Lines {
     names: Vec<String>,
-    begun: BTreeMap<(StepId, Stream8), Vec<u8>>,
+    begun: BTreeMap<(StepId, StreamKey), Vec<u8>>,
     started: BTreeMap<StepId, Timestamp>,
 }
 
 /// A stream as a key that can be ordered.
-type Stream8 = u8;
+type StreamKey = u8;
 
 impl Lines {
     pub(crate) fn new(names: Vec<String>) -> Self {
@@ -110,7 +112,9 @@ impl Lines {
 
 fn lines(name: &str, bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
-    text.lines().map(|line| format!("[{name}] {}", print::clean(line.trim_end_matches('\r')))).collect()
+    text.lines()
+        .map(|line| format!("[{name}] {}", print::clean(line.trim_end_matches('\r'))))
+        .collect()
 }
 
 /// A screen that moves: finished lines scroll away above, what runs stays below with its time and
@@ -140,7 +144,8 @@ impl Screen {
             LogBody::Progress(progress) => self.progress(step, progress),
             LogBody::Ended(end) => {
                 let said = lines.take(record);
-                let (last, rest) = said.split_last().map_or((None, &said[..]), |(l, r)| (Some(l), r));
+                let (last, rest) =
+                    said.split_last().map_or((None, &said[..]), |(l, r)| (Some(l), r));
                 rest.iter().for_each(|line| self.line(line));
                 for (_, bar) in self.bars.extract_if(.., |(of, _), _| *of == step) {
                     bar.finish_and_clear();
@@ -205,7 +210,7 @@ fn style(template: &str) -> ProgressStyle {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use kiln::port::Offset;
+    use kiln::port::{Offset, Stream};
 
     fn record(time: u64, body: LogBody) -> LogRecord {
         LogRecord { at: Offset(0), time: Timestamp(time), step: StepId(0), attempt: 1, body }

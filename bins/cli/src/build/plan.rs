@@ -53,7 +53,8 @@ pub(super) fn plan(args: &BuildArgs, archive: &Path) -> Result<Planned> {
         kiln_git::url::parse(&args.context).map_err(|e| usage(e.to_string()))?;
         let mut source = SourceSpec::new(&args.context);
         source.submodules = args.submodules;
-        let fetch = Op::Fetch { source, into: RelPath::new("source").map_err(|e| usage(e.to_string()))? };
+        let fetch =
+            Op::Fetch { source, into: RelPath::new("source").map_err(|e| usage(e.to_string()))? };
         fetched = Some(plan.step(Step::new("fetch", fetch).attempts(Attempts::up_to(3))));
         Context::Workspace { path: RelPath::new("source").map_err(|e| usage(e.to_string()))? }
     } else {
