@@ -4,7 +4,12 @@
 //! Docker, containerd and the registries follow: `[registry[:port]/]path[:tag][@digest]`.
 
 mod digest;
+mod error;
+mod grammar;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use digest::{Digest, DigestError};
-pub use reference::{ImageRef, ImageRefError};
+pub use error::ImageRefError;
+pub use reference::ImageRef;

@@ -21,7 +21,8 @@ impl SecretRef {
     pub fn new(name: impl AsRef<str>) -> Result<Self, SecretRefError> {
         let name = name.as_ref();
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-        let sane = !name.starts_with(['/', '.']) && !name.split('/').any(|p| p == ".." || p == "");
+        let sane =
+            !name.starts_with(['/', '.']) && !name.split('/').any(|p| p == ".." || p.is_empty());
         if name.is_empty() || name.len() > 128 || !name.chars().all(legal) || !sane {
             return Err(SecretRefError);
         }
