@@ -3,8 +3,11 @@
 //! For every way to split a stream, the redacted bytes are the same. Every occurrence of a secret
 //! is replaced by [`MASK`]; occurrences that overlap are one, so that of a secret that is the
 //! beginning of another no end shows. A secret is also found in the forms that tools print it in:
-//! line by line, in base64 (standard and URL-safe, at every alignment), percent-encoded, escaped
-//! for JSON and quoted for a shell.
+//! line by line (lines of at least four bytes), in base64 (standard and URL-safe, at every
+//! alignment, wrapped into lines), percent-encoded, escaped for JSON and quoted for a shell.
+//!
+//! What cannot be the beginning of a secret is given out at once, so that a prompt without a line
+//! break shows; no timer and no flush is needed.
 
 mod forms;
 mod matcher;
@@ -249,9 +252,36 @@ mod tests {
         check(&["p@ss w/rd"], "p%40ss%20w%2Frd p%40ss+w%2frd", "*** ***");
         check(&["say \"hi\"\\"], r#"{"a":"say \"hi\"\\"}"#, r#"{"a":"***"}"#);
         check(&["it's me"], r"'it'\''s me'", "'***'");
+        check(&["it's me"], r#"'it'"'"'s me' it\'s\ me"#, "'***' ***");
+        check(&["<ü&/"], r#""\u003cü\u0026/" "<\u00fc&/" "<ü&\/""#, r#""***" "***" "***""#);
+        check(&["a/b@c!"], "a/b%40c%21 a%2fb%40c! git://u:a%2Fb%40c!@h", "*** *** git://u:***@h");
         // printf user:correct-horse | base64
         check(&["correct-horse"], "dXNlcjpjb3JyZWN0LWhvcnNl", "dXNlcjp***");
         check(&["correct-horse"], "Y29ycmVjdC1ob3JzZQ==", "***==");
+    }
+
+    #[test]
+    fn a_long_secret_is_masked_in_wrapped_base64() {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let secret = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQ\n";
+        for width in [64, 76] {
+            let text = STANDARD.encode(secret);
+            let lines: Vec<_> =
+                text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+            let expected = format!("{}{}", "***\n***", if text.ends_with('=') { "=" } else { "" });
+            check(&[secret], &lines.join("\n"), &expected);
+        }
+    }
+
+    #[test]
+    fn a_secret_may_come_while_a_stream_runs() {
+        let redactor = redactor(&["hunter2"]);
+        let mut stream = redactor.stream();
+        assert_eq!(&*stream.push(b"tok"), b"tok");
+        assert_eq!(&*stream.push(b" hun"), b" ");
+        assert!(redactor.clone().add(&Secret::new("hunger")));
+        assert_eq!(&*stream.push(b"ger hunter2"), b"*** ***");
+        assert_eq!(stream.finish(), b"");
     }
 
     #[test]
@@ -281,6 +311,13 @@ mod tests {
             let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
             let redactor = redactor(&secrets);
             let expected = naive(&secrets, input.as_bytes());
+            let forms = secrets.iter().flat_map(|s| forms::forms(s.as_bytes()));
+            let longest = forms.map(|f| f.expose().len()).max().unwrap_or(0);
+            let mut stream = redactor.stream();
+            for piece in input.as_bytes().chunks(5) {
+                stream.push(piece);
+                prop_assert!(stream.held.len() < longest);
+            }
             let out = in_pieces(&redactor, input.as_bytes(), &sizes);
             prop_assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&expected));
         }
