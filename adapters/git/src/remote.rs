@@ -65,10 +65,22 @@ impl Receive<'_> {
         let empty = Config::new().map_err(failed)?;
         repository.set_config(&empty).map_err(failed)?;
         let wanted = oid(&self.revision.id)?;
+        let listing = |e| error::git(FETCH, "listing the repository", &e);
+        let mut remote = repository.remote_anonymous(self.url).map_err(listing)?;
+        let callbacks = Some(self.callbacks());
+        let connection = remote.connect_auth(Direction::Fetch, callbacks, None).map_err(listing)?;
+        let attempts = self.attempts(&heads(connection.list().map_err(listing)?), wanted);
+        // The first attempt goes on where the list came from.
+        let mut connection = Some(connection);
         let mut last = None;
-        for attempt in self.attempts(&repository, wanted)? {
+        for attempt in attempts {
             self.stop.check(FETCH)?;
-            let fetched = self.fetch(&repository, &attempt);
+            let fetched = match connection.take() {
+                Some(mut connection) => self.fetch(connection.remote(), &attempt),
+                None => repository
+                    .remote_anonymous(self.url)
+                    .and_then(|mut remote| self.fetch(&mut remote, &attempt)),
+            };
             if repository.find_object(wanted, None).is_ok() {
                 return Ok(());
             }
@@ -90,16 +102,12 @@ impl Receive<'_> {
     }
 
     /// Ways to ask, the cheapest first.
-    fn attempts(&self, repository: &Repository, wanted: Oid) -> Result<Vec<Attempt>> {
-        let failed = |e| error::git(FETCH, "listing the repository", &e);
-        let mut remote = repository.remote_anonymous(self.url).map_err(failed)?;
-        let connection = remote.connect_auth(Direction::Fetch, None, None).map_err(failed)?;
-        let heads = heads(connection.list().map_err(failed)?);
+    fn attempts(&self, heads: &[Head], wanted: Oid) -> Vec<Attempt> {
         let local = self.health.is_none();
         let one =
             |name: &str, depth| Attempt { refspecs: vec![format!("+{name}:{FETCHED}")], depth };
         let mut attempts = Vec::new();
-        if let Some(name) = advertised(&heads, wanted, self.revision.reference.as_deref()) {
+        if let Some(name) = advertised(heads, wanted, self.revision.reference.as_deref()) {
             attempts.extend((!local).then(|| one(&name, 1)));
             attempts.push(one(&name, 0));
         }
@@ -113,11 +121,10 @@ impl Receive<'_> {
         }
         let all = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:refs/kiln/{kind}/*"));
         attempts.push(Attempt { refspecs: all.into(), depth: 0 });
-        Ok(attempts)
+        attempts
     }
 
-    fn fetch(&self, repository: &Repository, attempt: &Attempt) -> Result<(), git2::Error> {
-        let mut remote = repository.remote_anonymous(self.url)?;
+    fn fetch(&self, remote: &mut git2::Remote<'_>, attempt: &Attempt) -> Result<(), git2::Error> {
         let mut options = FetchOptions::new();
         options
             .remote_callbacks(self.callbacks())
