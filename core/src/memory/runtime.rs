@@ -35,6 +35,11 @@ impl MemoryRuntime {
         Self { host: host.clone(), clock }
     }
 
+    /// The host that its boxes are on.
+    pub fn host(&self) -> &MemoryHost {
+        &self.host
+    }
+
     /// The command of this attempt: the one that was started before, or a new one.
     fn attach(&self, key: &StepKey, script: Script) -> Ran {
         let started = self.clock.now();

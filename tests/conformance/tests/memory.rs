@@ -1,8 +1,8 @@
 //! The memory adapters keep every promise.
 
 use kiln::memory::{
-    MemoryArtifacts, MemoryFleet, MemoryIndex, MemoryLog, MemoryQueue, MemoryStore,
-    MemoryWorkspaces, SystemClock, VirtualClock,
+    MemoryArtifacts, MemoryFleet, MemoryIndex, MemoryLog, MemoryNotifier, MemoryQueue,
+    MemoryRuntime, MemorySecrets, MemoryStore, MemoryWorkspaces, SystemClock, VirtualClock,
 };
 use kiln_conformance::{Fresh, Time};
 use std::sync::Arc;
@@ -64,4 +64,55 @@ mod system_clock {
         let clock = SystemClock::default();
         Fresh::new(Arc::new(clock.clone())).time(Time::Real(clock))
     });
+}
+
+mod runtime {
+    use super::*;
+    kiln_conformance::runtime_suite!(Fresh::new(Arc::new(MemoryRuntime::default())));
+}
+
+mod secrets {
+    use super::*;
+    kiln_conformance::secrets_suite!({
+        let secrets = MemorySecrets::default();
+        let name = kiln::SecretRef::new("token").unwrap();
+        let ann = kiln_conformance::sample::owner("ann");
+        secrets.set(ann, name, kiln::Secret::new("s3cret of ann"));
+        Fresh::new(Arc::new(secrets))
+    });
+}
+
+mod notifier {
+    use super::*;
+    kiln_conformance::notifier_suite!(Fresh::new(Arc::new(MemoryNotifier::default())));
+}
+
+/// A promise that is in no list is never tested.
+#[test]
+fn every_promise_is_in_the_list_of_its_suite() {
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut names, mut listed) = (Vec::new(), String::new());
+    let mut directories = vec![src];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for line in text.lines() {
+                if let Some(rest) = line.strip_prefix("pub async fn ") {
+                    names.push(rest.split(['<', '(']).next().unwrap().to_owned());
+                }
+            }
+            for list in text.split("$crate::tests_of!").skip(1) {
+                listed.push_str(list.split('}').next().unwrap());
+            }
+        }
+    }
+    assert!(names.len() > 100, "only {} promises", names.len());
+    for name in names.iter().filter(|n| *n != "poll_times") {
+        assert!(listed.split_whitespace().any(|l| l == name), "`{name}` is in no list");
+    }
 }
