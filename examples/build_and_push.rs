@@ -1,5 +1,4 @@
 //! Builds a directory with the local Docker engine and pushes the image.
-//!
 //! `cargo run --example build_and_push -- DIRECTORY REGISTRY/NAME:TAG`
 
 use kiln::{
@@ -35,6 +34,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
             std::io::stdout().write_all(&data)?;
         }
     }
-    println!("{} {:#?}", outcome.word(), engine.view(&build).await?.step("push"));
+    println!("build {build} {}", outcome.word());
     Ok(())
 }
