@@ -10,14 +10,22 @@ use std::{
 /// Sources whose URLs begin with `memory:`. What it fetches it only remembers: nothing is written
 /// to the disk.
 ///
-/// A source has the references that were added; the first one is its default.
+/// A source has the references that were set; the first one is its default. Where a reference
+/// pointed before can still be fetched.
 #[derive(Debug, Default)]
 pub struct MemorySource(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    sources: BTreeMap<String, Vec<Revision>>,
+    sources: BTreeMap<String, Upstream>,
     fetched: BTreeMap<PathBuf, Revision>,
+}
+
+#[derive(Debug)]
+struct Upstream {
+    default: String,
+    /// Every revision that a reference ever had, the latest last.
+    revisions: Vec<Revision>,
 }
 
 impl MemorySource {
@@ -25,13 +33,17 @@ impl MemorySource {
     pub fn set(&self, url: &str, reference: &str, content: &str) -> Revision {
         let id = sha256(content.as_bytes()).encoded()[..40].to_owned();
         let revision = Revision { id, reference: Some(reference.to_owned()) };
+        let new = || Upstream { default: reference.to_owned(), revisions: Vec::new() };
         let mut state = lock(&self.0);
-        let references = state.sources.entry(url.to_owned()).or_default();
-        match references.iter_mut().find(|r| r.reference == revision.reference) {
-            Some(old) => *old = revision.clone(),
-            None => references.push(revision.clone()),
-        }
+        let upstream = state.sources.entry(url.to_owned()).or_insert_with(new);
+        upstream.revisions.retain(|r| *r != revision);
+        upstream.revisions.push(revision.clone());
         revision
+    }
+
+    /// Whether there is a source of this URL.
+    pub fn has(&self, url: &str) -> bool {
+        lock(&self.0).sources.contains_key(url)
     }
 
     /// What was fetched into a directory last.
@@ -42,9 +54,12 @@ impl MemorySource {
 
 impl State {
     fn find(&self, spec: &SourceSpec, wanted: Option<&str>, op: &'static str) -> Result<Revision> {
-        let is =
-            |r: &&Revision| wanted.is_none_or(|w| r.id == w || r.reference.as_deref() == Some(w));
-        self.sources.get(&spec.url).and_then(|all| all.iter().find(is)).cloned().ok_or_else(|| {
+        let find = |upstream: &Upstream| {
+            let wanted = wanted.unwrap_or(&upstream.default);
+            let is = |r: &&Revision| r.id == wanted || r.reference.as_deref() == Some(wanted);
+            upstream.revisions.iter().rfind(is).cloned()
+        };
+        self.sources.get(&spec.url).and_then(find).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, op, "there is no such source or reference")
                 .with("url", &spec.url)
                 .with("reference", wanted.unwrap_or("the default"))
