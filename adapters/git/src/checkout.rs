@@ -275,3 +275,27 @@ fn symlink(target: &[u8], at: &Path) -> io::Result<()> {
 fn symlink(target: &[u8], at: &Path) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create_new(true).open(at)?.write_all(target)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_come_after_everything_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(directory.path().join("git")).unwrap();
+        let blob = repository.blob(b"target").unwrap();
+        let mut tree = repository.treebuilder(None).unwrap();
+        tree.insert("a", blob, 0o120_000).unwrap();
+        tree.insert("b", blob, 0o100_644).unwrap();
+        let tree = tree.write().unwrap();
+        let root = directory.path().join("tree");
+        fs::create_dir(&root).unwrap();
+        let mut writer = Writer::new(root.clone(), &GitConfig::default());
+        let stop = Stop::default();
+        writer.write(&repository, tree, &RelPath::root(), Path::new(""), &stop).unwrap();
+        assert!(root.join("b").exists() && fs::symlink_metadata(root.join("a")).is_err());
+        writer.finish(&stop).unwrap();
+        assert_eq!(fs::read_link(root.join("a")).unwrap(), Path::new("target"));
+    }
+}

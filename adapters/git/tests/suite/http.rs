@@ -247,3 +247,21 @@ fn tls_is_trusted_only_with_a_known_certificate() {
         is(&refusal(config, &spec).await, ErrorKind::Unavailable, "no safe connection");
     });
 }
+
+#[test]
+fn a_redirect_never_leaves_tls() {
+    run("a_redirect_never_leaves_tls", async {
+        let repo = Repo::small();
+        let directory = tempfile::tempdir().unwrap();
+        let (cert, acceptor) = certificate(directory.path());
+        let plain = Server::start(Rules::serve("r.git", repo.bare())).await;
+        let refs = "/info/refs?service=git-upload-pack";
+        let to = [("down".to_owned(), format!("{}{refs}", plain.url("r.git")))];
+        let rules = Rules { redirects: to.into(), ..Rules::default() };
+        let server = Server::start_with(rules, Some(acceptor)).await;
+        let config = GitConfig { ca_files: vec![cert], ..open() };
+        let spec = SourceSpec::new(format!("https://localhost:{}/down", server.port));
+        is(&refusal(config, &spec).await, ErrorKind::Unavailable, "less safe");
+        assert!(plain.requests().is_empty());
+    });
+}
