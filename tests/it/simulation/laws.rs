@@ -58,9 +58,14 @@ fn drivers(ended: &Ended) {
     let recorded: Vec<_> = ended.journal[1..].iter().map(|r| &r.event).collect();
     assert!(written.iter().map(|(_, e)| e).eq(recorded), "who wrote this?");
     let (mut driver, mut cancelling) = (0, BTreeSet::new());
+    let mut adopted = BTreeSet::new();
     for (who, event) in &*written {
         match event {
-            Event::Adopted { .. } => driver = *who,
+            Event::Adopted { driver: id, .. } => {
+                // Adopting twice would cost what runs an attempt.
+                assert!(adopted.insert(id), "driver {who} adopted the build twice");
+                driver = *who;
+            }
             // A client may ask, and writes what follows from it in the same append.
             Event::CancelRequested { .. } => drop(cancelling.insert(*who)),
             _ => assert!(*who == driver || cancelling.contains(who), "fenced, and wrote {event:?}"),
