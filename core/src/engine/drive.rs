@@ -149,7 +149,13 @@ impl<'e> Driver<'e> {
                     return Ok(());
                 }
                 // Not ours yet, so nobody is fenced: take it from whoever was quicker.
-                Err(e) if e.kind() == ErrorKind::Conflict => self.reload().await?,
+                Err(e) if e.kind() == ErrorKind::Conflict => {
+                    self.reload().await?;
+                    // It was ours for a moment: the answer was lost, and another one came.
+                    if self.journal.iter().any(|r| is_adoption_of(&self.id, &r.event)) {
+                        return Err(e);
+                    }
+                }
                 Err(e) => return Err(e),
             }
             if self.state.phase() == Phase::Finished {
@@ -509,6 +515,10 @@ impl<'e> Driver<'e> {
 fn pump(log: &LogWriter) -> BoxFuture<'static, Result<Infallible>> {
     let log = log.clone();
     async move { log.pump().await }.boxed()
+}
+
+fn is_adoption_of(id: &DriverId, event: &Event) -> bool {
+    matches!(event, Event::Adopted { driver, .. } if driver == id)
 }
 
 fn corrupt(e: crate::state::IllegalEvent) -> Error {
