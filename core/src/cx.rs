@@ -4,10 +4,12 @@
 mod cancel;
 mod log;
 mod secrets;
+mod step_log;
 
 pub use cancel::{CancelToken, StopReason};
-pub use log::{LogWriter, StepLog};
+pub use log::LogWriter;
 pub use secrets::StepSecrets;
+pub use step_log::StepLog;
 
 use crate::{Owner, StepKey};
 use std::path::PathBuf;

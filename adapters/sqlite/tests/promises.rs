@@ -1,5 +1,7 @@
 //! The adapters of this crate keep the promises of their ports.
 
+#![expect(clippy::unwrap_used, reason = "a test tells by panicking")]
+
 use kiln_conformance::Fresh;
 use kiln_sqlite::{SqliteDb, SqliteIndex, SqliteStore};
 use std::{path::PathBuf, sync::Arc};

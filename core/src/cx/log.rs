@@ -1,13 +1,12 @@
+use super::StepLog;
 use crate::{
     BuildId, Error, ErrorKind, Result, Status, StepId,
-    port::{
-        Clock, LogBody, LogRecord, LogSink, Offset, Progress, RECORD_BYTES_MAX, StepEnd, Stream,
-    },
-    redact::{RedactStream, Redactor},
+    port::{Clock, LogBody, LogRecord, LogSink, Offset, RECORD_BYTES_MAX, Stream},
+    redact::Redactor,
 };
 use bytes::{Bytes, BytesMut};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -18,8 +17,6 @@ use std::{
 const PENDING_MAX: usize = 1 << 20;
 /// How long to wait before each new try of a sink that is out of reach: about a minute in all.
 const RETRY_MS: [u64; 9] = [50, 100, 200, 500, 1_000, 2_000, 10_000, 20_000, 30_000];
-/// How often the progress of one item is told at most.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The one writer of a build's log: steps put records in, [`LogWriter::pump`] carries them to the
 /// sink in order and in batches. Clones share everything.
@@ -85,25 +82,34 @@ impl LogWriter {
 
     /// The log of one attempt of a step.
     pub fn step(&self, step: StepId, attempt: u8) -> StepLog {
-        let streams = [(); 3].map(|()| self.0.redactor.stream());
-        StepLog {
-            writer: self.clone(),
-            step,
-            attempt,
-            streams: Arc::new(Mutex::new(streams)),
-            kept: Arc::default(),
-            told: Arc::default(),
-        }
+        StepLog::new(self.clone(), step, attempt)
     }
 
-    fn put(&self, step: StepId, attempt: u8, body: LogBody) {
+    pub(super) fn now(&self) -> crate::Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Waits while the sink is far behind, so that memory stays flat.
+    pub(super) async fn room(&self) {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.pending_bytes < PENDING_MAX {
+                return Poll::Ready(());
+            }
+            state.waiters.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(super) fn put(&self, step: StepId, attempt: u8, body: LogBody) {
         let record = LogRecord { at: Offset(0), time: self.0.clock.now(), step, attempt, body };
         let mut state = self.lock();
         state.pending.push_back(Pending { record, bytes: None });
         state.wake_pump();
     }
 
-    fn put_bytes(&self, step: StepId, attempt: u8, stream: Stream, mut data: &[u8]) {
+    pub(super) fn put_bytes(&self, step: StepId, attempt: u8, stream: Stream, mut data: &[u8]) {
         let mut state = self.lock();
         while !data.is_empty() {
             let room = state.room(step, attempt, stream, || self.0.clock.now());
@@ -308,104 +314,5 @@ impl State {
             bytes: batch.iter().map(bytes).sum(),
             why,
         });
-    }
-}
-
-/// The log of one attempt of a step. Clones share everything.
-#[derive(Clone, Debug)]
-pub struct StepLog {
-    writer: LogWriter,
-    step: StepId,
-    attempt: u8,
-    streams: Arc<Mutex<[RedactStream; 3]>>,
-    /// How many bytes of each stream the log has already.
-    kept: Arc<Mutex<[u64; 3]>>,
-    told: Arc<Mutex<HashMap<String, crate::Timestamp>>>,
-}
-
-impl StepLog {
-    /// Logs output. Waits while the sink is far behind, so that memory stays flat.
-    pub async fn write(&self, stream: Stream, bytes: &[u8]) {
-        self.post(stream, bytes);
-        poll_fn(|cx| {
-            let mut state = self.writer.lock();
-            if state.pending_bytes < PENDING_MAX {
-                return Poll::Ready(());
-            }
-            state.waiters.push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Logs output without waiting: for threads, and for little output.
-    pub fn post(&self, stream: Stream, bytes: &[u8]) {
-        let mut streams = self.streams();
-        let clean = streams[stream as usize].push(bytes);
-        self.put_new(stream, &clean);
-    }
-
-    /// Puts in what the log does not have already.
-    fn put_new(&self, stream: Stream, clean: &[u8]) {
-        let old = {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = &mut kept[stream as usize];
-            let old = (*left).min(clean.len() as u64);
-            *left -= old;
-            old as usize
-        };
-        self.writer.put_bytes(self.step, self.attempt, stream, &clean[old..]);
-    }
-
-    /// Whether a record is of this attempt.
-    pub(crate) fn is_of(&self, record: &LogRecord) -> bool {
-        (record.step, record.attempt) == (self.step, self.attempt)
-    }
-
-    /// Drops so many of the next bytes of a stream: an earlier driver logged them.
-    pub(crate) fn skip(&self, stream: Stream, bytes: u64) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)[stream as usize] += bytes;
-    }
-
-    /// Logs a line of Kiln's own.
-    pub fn line(&self, text: impl AsRef<str>) {
-        self.post(Stream::System, format!("{}\n", text.as_ref()).as_bytes());
-    }
-
-    /// Tells how far a transfer is. May be called often: only some of it is logged, and always
-    /// the first word and the last one of an item.
-    pub fn progress(&self, progress: Progress) {
-        let now = self.writer.0.clock.now();
-        let whole = progress.total == Some(progress.done);
-        {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = format!("{}\0{}", progress.item, progress.action);
-            if let Some(last) = told.get(&key)
-                && now.since(*last) < PROGRESS_EVERY
-                && !whole
-            {
-                return;
-            }
-            told.insert(key, now);
-        }
-        self.writer.put(self.step, self.attempt, LogBody::Progress(progress));
-    }
-
-    /// Says that the attempt begins. The engine's to call.
-    pub(crate) fn started(&self) {
-        self.writer.put(self.step, self.attempt, LogBody::Started);
-    }
-
-    /// Gives out what the redactor held back and says that the attempt is over. The engine's to call.
-    pub(crate) fn ended(&self, end: StepEnd) {
-        for stream in [Stream::Stdout, Stream::Stderr, Stream::System] {
-            let rest = self.streams()[stream as usize].finish();
-            self.put_new(stream, &rest);
-        }
-        self.writer.put(self.step, self.attempt, LogBody::Ended(end));
-    }
-
-    fn streams(&self) -> MutexGuard<'_, [RedactStream; 3]> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

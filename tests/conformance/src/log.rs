@@ -2,7 +2,7 @@
 //!
 //! One type has to be both; where two types share a store, [`Both`] joins them:
 //! `kiln_conformance::log_suite!(Fresh::new(Arc::new(Both(sink, reader))))`. A durable log adds
-//! [`Fresh::reopen`].
+//! [`Fresh::reopen`](crate::Fresh::reopen).
 
 mod both;
 mod reads;

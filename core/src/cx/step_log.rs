@@ -1,0 +1,117 @@
+use super::LogWriter;
+use crate::{
+    StepId,
+    port::{LogBody, LogRecord, Progress, StepEnd, Stream},
+    redact::RedactStream,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How often the progress of one item is told at most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The log of one attempt of a step. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct StepLog {
+    writer: LogWriter,
+    step: StepId,
+    attempt: u8,
+    streams: Arc<Mutex<[RedactStream; 3]>>,
+    /// How many bytes of each stream the log has already.
+    kept: Arc<Mutex<[u64; 3]>>,
+    told: Arc<Mutex<HashMap<String, crate::Timestamp>>>,
+}
+
+impl StepLog {
+    pub(super) fn new(writer: LogWriter, step: StepId, attempt: u8) -> Self {
+        let streams = [(); 3].map(|()| writer.redactor().stream());
+        Self {
+            writer,
+            step,
+            attempt,
+            streams: Arc::new(Mutex::new(streams)),
+            kept: Arc::default(),
+            told: Arc::default(),
+        }
+    }
+
+    /// Logs output. Waits while the sink is far behind, so that memory stays flat.
+    pub async fn write(&self, stream: Stream, bytes: &[u8]) {
+        self.post(stream, bytes);
+        self.writer.room().await;
+    }
+
+    /// Logs output without waiting: for threads, and for little output.
+    pub fn post(&self, stream: Stream, bytes: &[u8]) {
+        let mut streams = self.streams();
+        let clean = streams[stream as usize].push(bytes);
+        self.put_new(stream, &clean);
+    }
+
+    /// Puts in what the log does not have already.
+    fn put_new(&self, stream: Stream, clean: &[u8]) {
+        let old = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = &mut kept[stream as usize];
+            let old = (*left).min(clean.len() as u64);
+            *left -= old;
+            old as usize
+        };
+        self.writer.put_bytes(self.step, self.attempt, stream, &clean[old..]);
+    }
+
+    /// Whether a record is of this attempt.
+    pub(crate) fn is_of(&self, record: &LogRecord) -> bool {
+        (record.step, record.attempt) == (self.step, self.attempt)
+    }
+
+    /// Drops so many of the next bytes of a stream: an earlier driver logged them.
+    pub(crate) fn skip(&self, stream: Stream, bytes: u64) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)[stream as usize] += bytes;
+    }
+
+    /// Logs a line of Kiln's own.
+    pub fn line(&self, text: impl AsRef<str>) {
+        self.post(Stream::System, format!("{}\n", text.as_ref()).as_bytes());
+    }
+
+    /// Tells how far a transfer is. May be called often: only some of it is logged, and always
+    /// the first word and the last one of an item.
+    pub fn progress(&self, progress: Progress) {
+        let now = self.writer.now();
+        let whole = progress.total == Some(progress.done);
+        {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = format!("{}\0{}", progress.item, progress.action);
+            if let Some(last) = told.get(&key)
+                && now.since(*last) < PROGRESS_EVERY
+                && !whole
+            {
+                return;
+            }
+            told.insert(key, now);
+        }
+        self.writer.put(self.step, self.attempt, LogBody::Progress(progress));
+    }
+
+    /// Says that the attempt begins. The engine's to call.
+    pub(crate) fn started(&self) {
+        self.writer.put(self.step, self.attempt, LogBody::Started);
+    }
+
+    /// Gives out what the redactor held back and says that the attempt is over. The engine's to call.
+    pub(crate) fn ended(&self, end: StepEnd) {
+        for stream in [Stream::Stdout, Stream::Stderr, Stream::System] {
+            let rest = self.streams()[stream as usize].finish();
+            self.put_new(stream, &rest);
+        }
+        self.writer.put(self.step, self.attempt, LogBody::Ended(end));
+    }
+
+    fn streams(&self) -> MutexGuard<'_, [RedactStream; 3]> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
