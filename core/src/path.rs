@@ -33,8 +33,7 @@ impl RelPath {
     pub fn new(text: impl AsRef<str>) -> Result<Self, RelPathError> {
         let text = text.as_ref();
         let fail = |problem| Err(RelPathError { text: text.into(), problem });
-        if text.starts_with('/') || text.starts_with('\\') || text.as_bytes().get(1) == Some(&b':')
-        {
+        if text.starts_with('/') {
             return fail("it is absolute");
         }
         if text.len() > 4096 {
@@ -49,7 +48,12 @@ impl RelPath {
                 _ => parts.push(part),
             }
         }
-        Ok(Self(parts.join("/")))
+        // Asked of the result: `./C:/a` is no less absolute on Windows than `C:/a`.
+        let path = parts.join("/");
+        if path.starts_with('\\') || path.as_bytes().get(1) == Some(&b':') {
+            return fail("it is absolute");
+        }
+        Ok(Self(path))
     }
 
     /// The path as text; empty for the root.
@@ -111,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_path_never_leads_out() {
-        for bad in ["/a", "..", "a/../b", "a/..", "\\a", "C:/x", "c:x", "a\0b"] {
+        for bad in ["/a", "..", "a/../b", "a/..", "\\a", "C:/x", "c:x", "./C:/x", ".//\\a", "a\0b"]
+        {
             assert!(RelPath::new(bad).is_err(), "{bad}");
         }
         for (text, clean) in [("", ""), (".", ""), ("./a//b/.", "a/b"), ("..a/b..", "..a/b..")] {
