@@ -40,7 +40,8 @@ impl Workbench {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        let path = base.join(format!("{mine}{}", cx.key.attempt));
+        // A name that nobody else has: a thread of a call that was given up may still be at work.
+        let path = base.join(format!("{mine}{}-{}", cx.key.attempt, random()));
         fs::create_dir(&path).map_err(io)?;
         fs::create_dir(path.join("tree")).map_err(io)?;
         Ok(Arc::new(Self(path)))
@@ -91,6 +92,10 @@ impl Workbench {
         }
         Ok(())
     }
+}
+
+fn random() -> String {
+    kiln::BuildId::random().as_str()[..8].to_owned()
 }
 
 fn base(cx: &StepCx, into: &Path) -> PathBuf {

@@ -6,6 +6,7 @@
 )]
 
 mod cancel;
+mod conformance;
 mod hostile;
 mod http;
 mod paths;

@@ -7,6 +7,7 @@ use std::{
 };
 
 /// A repository that git itself made.
+#[derive(Debug)]
 pub(crate) struct Repo {
     directory: tempfile::TempDir,
 }
