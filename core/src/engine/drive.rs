@@ -9,8 +9,8 @@ use super::{
     step::{Over, PinWanted, Running},
 };
 use crate::{
-    BuildId, BuildState, CancelCause, DriverId, Error, ErrorKind, Failure, LogWriter, Op, Outcome,
-    Output, Recorded, Result, Seq, StepId, StepKey, StopReason,
+    BuildId, BuildState, CancelCause, DriverId, Error, ErrorKind, Event, Failure, LogWriter, Op,
+    Outcome, Output, Recorded, Result, Seq, StepId, StepKey, StopReason,
     port::StepEnd,
     redact::Redactor,
     state::{Command, Phase},
