@@ -1,6 +1,10 @@
 //! Integration tests: one binary, so that they link once.
 
-#![expect(clippy::unwrap_used, reason = "a test tells by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test tells by panicking, and the simulation tells its seed"
+)]
 
 mod drive;
 mod machine;
