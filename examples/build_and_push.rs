@@ -1,5 +1,5 @@
 //! Builds a directory with the local Docker engine and pushes the image.
-//! `cargo run --example build_and_push -- DIRECTORY REGISTRY/NAME:TAG`
+//! It needs a Docker engine: `cargo run --example build_and_push -- DIRECTORY REGISTRY/NAME:TAG`
 
 use kiln::{
     BuildSpec, Context, Engine, ImageFrom, ImageRef, Op, Plan, Recipe, Step,
