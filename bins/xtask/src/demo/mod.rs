@@ -123,7 +123,7 @@ impl Demo<'_> {
     /// The last build's id and the digest it pushed.
     fn outcome(&self, kiln: &PathBuf) -> Result<(String, String)> {
         let builds = self.json(kiln, &["builds", "--json"])?;
-        let id = find(&builds, "id", |_| true)
+        let id = find(&builds, "build", |_| true)
             .ok_or_else(|| Failure::task(format!("kiln builds --json names no id: {builds}")))?;
         let build = self.json(kiln, &["show", &id, "--json"])?;
         let digest = find(&build, "digest", |text| text.starts_with("sha256:"));
