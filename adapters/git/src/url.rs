@@ -228,6 +228,9 @@ fn remote(
         return Err(UrlError::Part("port"));
     }
     let user = user.map(check_user).transpose()?;
+    // As git has it, `host:/~/a` is `ssh://host/~/a`: a path from the home directory.
+    let home = scheme == Scheme::Ssh && path.starts_with("/~");
+    let path = if home { path[1..].to_owned() } else { path };
     if path.starts_with('-') {
         return Err(UrlError::Option("path"));
     }

@@ -22,6 +22,7 @@ fn every_form_is_read() {
     reads("git@[::1]:a", Ssh, "[::1]", "a");
     reads("ssh://git@h:2222/a%20b", Ssh, "h", "/a b");
     reads("ssh://h/~user/a", Ssh, "h", "~user/a");
+    reads("git@h:/~/a", Ssh, "h", "~/a");
     reads("git+ssh://h/a", Ssh, "h", "/a");
     reads("/srv/git/a", Path, "", "/srv/git/a");
     reads("./a", Path, "", "./a");
