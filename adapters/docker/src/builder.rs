@@ -91,6 +91,12 @@ impl DockerBuilder {
             })?;
             all.insert(registry.clone(), as_docker(&login, registry));
         }
+        // Each of the engine's builders looks Docker Hub up under a name of its own.
+        if let Some(hub) = all.get("docker.io").cloned() {
+            for name in ["https://index.docker.io/v1/", "registry-1.docker.io"] {
+                all.insert(name.into(), hub.clone());
+            }
+        }
         for secret in all.values().flat_map(secrets_of) {
             cx.secrets.conceal(&secret);
         }

@@ -84,7 +84,12 @@ impl DockerConfig {
             var("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home?.join(".docker")));
         if var("DOCKER_TLS_VERIFY").is_some() {
             let dir = var("DOCKER_CERT_PATH").map(PathBuf::from).or_else(|| docker_dir.clone());
-            config.tls = dir.map(|dir| TlsFiles {
+            // Never in clear text where TLS was asked for.
+            let dir = dir.ok_or_else(|| ConfigError {
+                text: config.host.to_string(),
+                problem: "DOCKER_TLS_VERIFY is set, and DOCKER_CERT_PATH does not say where the certificates are",
+            })?;
+            config.tls = Some(TlsFiles {
                 ca: dir.join("ca.pem"),
                 cert: dir.join("cert.pem"),
                 key: dir.join("key.pem"),
@@ -108,7 +113,10 @@ impl FromStr for Host {
         match text.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.into())),
             Some(("unix", _)) => fail("the path of a unix socket is absolute"),
-            Some(("tcp" | "http" | "https", address)) => {
+            Some(("https", _)) => {
+                fail("write `tcp://host:port` and set DOCKER_TLS_VERIFY=1 for TLS")
+            }
+            Some(("tcp" | "http", address)) => {
                 let address = address.trim_end_matches('/');
                 if address.contains('@') {
                     return fail("an address has no user in it");
@@ -144,9 +152,17 @@ mod tests {
         assert_eq!("unix:///a/b".parse(), Ok(Host::Unix("/a/b".into())));
         assert_eq!("tcp://h:2375".parse(), Ok(Host::Tcp("h:2375".into())));
         assert_eq!("tcp://[::1]:2375/".parse(), Ok(Host::Tcp("[::1]:2375".into())));
-        for bad in ["", "h:1", "unix://a", "tcp://h", "tcp://h:x", "ssh://h", "tcp://u@h:1"] {
+        for bad in
+            ["", "h:1", "unix://a", "tcp://h", "tcp://h:x", "ssh://h", "tcp://u@h:1", "https://h:1"]
+        {
             assert!(bad.parse::<Host>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn tls_that_was_asked_for_is_never_left_out() {
+        let verify = |name: &str| (name == "DOCKER_TLS_VERIFY").then(|| "1".to_owned());
+        assert!(DockerConfig::from_vars(verify).is_err());
     }
 
     #[test]

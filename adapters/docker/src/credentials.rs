@@ -195,7 +195,10 @@ async fn ask(helper: &str, server: &str) -> Result<Option<DockerCredentials>> {
         Err(_) => return Err(failed("did not answer within 20 s")),
     };
     if !output.status.success() {
-        return Ok(None);
+        // The protocol has these words for it; anything else is trouble, such as a locked keychain.
+        let said = String::from_utf8_lossy(&output.stdout);
+        let none = said.trim().starts_with("credentials not found in native keychain");
+        return if none { Ok(None) } else { Err(failed("refused")) };
     }
     let answer: HelperAnswer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed("gave no sense"))?;

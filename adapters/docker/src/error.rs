@@ -8,16 +8,17 @@ use std::error::Error as _;
 pub(crate) fn translate(op: &'static str, e: Vendor) -> Error {
     match e {
         Vendor::DockerResponseServerError { status_code, message } => {
+            // A status that says what it is counts more than words, which may quote a name.
             let kind = match status_code {
-                400 => ErrorKind::Invalid,
                 401 | 403 => ErrorKind::Denied,
                 404 => ErrorKind::NotFound,
                 409 => ErrorKind::Conflict,
                 429 => ErrorKind::RateLimited,
-                503 => ErrorKind::Unavailable,
-                _ => ErrorKind::Unexpected,
+                400 => return said(op, &message, ErrorKind::Invalid),
+                503 => return said(op, &message, ErrorKind::Unavailable),
+                _ => return said(op, &message, ErrorKind::Unexpected),
             };
-            said(op, &message, kind)
+            Error::new(kind, op, message.trim())
         }
         Vendor::DockerStreamError { error } => said(op, &error, ErrorKind::Unexpected),
         Vendor::RequestTimeoutError => {
@@ -76,12 +77,20 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
             "The registry speaks plain HTTP: list it under `insecure-registries` in the engine's daemon.json.",
         );
     }
-    if has(&["x509", "certificate", "tls: "]) {
+    if has(&["x509: ", "certificate signed by", "certificate is not valid", "tls: "]) {
         return Error::new(ErrorKind::Unavailable, op, text).hint(
             "Give the engine the registry's authority in /etc/docker/certs.d/HOST:PORT/ca.crt.",
         );
     }
-    if has(&["unauthorized", "authentication required", "no basic auth", "denied", "forbidden"]) {
+    if has(&[
+        "unauthorized",
+        "authentication required",
+        "no basic auth",
+        "denied:",
+        "access denied",
+        "is denied",
+        "forbidden",
+    ]) {
         return Error::new(ErrorKind::Denied, op, text)
             .hint("Log in with `docker login REGISTRY`; check that the name is right and yours.");
     }
@@ -92,10 +101,10 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
         "no route to host",
         "deadline",
         "connection reset",
+        ": eof",
         "temporary failure",
         "server misbehaving",
         "service unavailable",
-        "eof",
     ]) {
         return Error::new(ErrorKind::Unavailable, op, text)
             .hint("Check that the registry runs and that the Docker engine's host can reach it.");
@@ -166,5 +175,10 @@ mod tests {
         );
         assert_eq!(kind("manifest for busybox:x not found"), ErrorKind::NotFound);
         assert_eq!(kind("strange"), ErrorKind::Unexpected);
+        let message = "No such image: acme/certificate-denied:1".to_owned();
+        let absent = Vendor::DockerResponseServerError { status_code: 404, message };
+        assert_eq!(translate("x", absent).kind(), ErrorKind::NotFound);
+        let named = "manifest for acme/certificate-manager:1 not found";
+        assert_eq!(kind(named), ErrorKind::NotFound);
     }
 }

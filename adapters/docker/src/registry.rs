@@ -107,7 +107,13 @@ impl Registry for DockerRegistry {
         let login = self.login(cx, &spec.to, spec.credentials.as_ref()).await?;
         let found =
             docker.inspect_image(&spec.image).await.map_err(|e| self.client.error(OP, e))?;
-        let had_it = docker.inspect_image(&target).await.ok().and_then(|i| i.id);
+        let had_it = match docker.inspect_image(&target).await {
+            Ok(image) => image.id,
+            Err(Vendor::DockerResponseServerError { status_code: 404, .. }) => None,
+            Err(e) => return Err(self.client.error(OP, e)),
+        };
+        // The engine deletes an image with its last name, so one that has no other keeps ours.
+        let has_names = found.repo_tags.as_ref().is_some_and(|tags| !tags.is_empty());
         if had_it.is_some() && had_it != found.id {
             cx.log.line(format!("the name {target} moves to the image that is pushed"));
         }
@@ -117,7 +123,7 @@ impl Registry for DockerRegistry {
         };
         docker.tag_image(&spec.image, Some(options)).await.map_err(|e| self.client.error(OP, e))?;
         let pushed = self.send(cx, &spec.to, login).await;
-        if had_it.is_none() {
+        if had_it.is_none() && has_names {
             // The name was ours, for this push alone.
             let removed = docker.remove_image(&target, None::<RemoveImageOptions>, None).await;
             if let (Err(e), Ok(_)) = (removed, &pushed) {
