@@ -5,9 +5,8 @@ use crate::{
     BuildState, CancelCause, CancelToken, Error, ErrorKind, Event, Recorded, Result, Status,
     StepCx, StepId, StepKey, StepSecrets, StopReason,
     engine::{step::begin, with_consequences},
-    port::{Entry, Notice},
+    port::{BuildSummary, Entry, Notice},
     state::Command,
-    view::BuildView,
 };
 use futures::FutureExt;
 use std::time::Duration;
@@ -165,19 +164,16 @@ impl Driver<'_> {
     /// Tells the index and the notifiers, beside the work.
     pub(super) fn tell(&mut self) {
         let tools = self.engine.tools.clone();
-        let (Ok(view), Some(last)) =
-            (BuildView::of(&self.build, &self.journal), self.journal.last().cloned())
-        else {
-            return;
-        };
+        let Some(last) = self.journal.last().cloned() else { return };
+        let summary = self.summary(&last);
         self.notices.push(
             async move {
-                let build = &view.summary.build;
-                if let Err(e) = tools.index.put(&view.summary).await {
+                let build = &summary.build;
+                if let Err(e) = tools.index.put(&summary).await {
                     tracing::warn!(%build, error = ?e, "the index could not be told");
                 }
                 for notifier in &tools.notifiers {
-                    let build = view.summary.clone();
+                    let build = summary.clone();
                     let notice = Notice { build, seq: last.seq, event: last.event.clone() };
                     if let Err(e) = notifier.notify(&notice).await {
                         tracing::warn!(build = %notice.build.build, error = ?e, "not notified");
@@ -186,5 +182,24 @@ impl Driver<'_> {
             }
             .boxed(),
         );
+    }
+
+    /// What lists show, from the state at hand: reading the whole journal for each event would
+    /// cost a long build more than its steps.
+    fn summary(&self, last: &Recorded) -> BuildSummary {
+        let state = &self.state;
+        let over = |id: &StepId| state.step(*id).is_over();
+        BuildSummary {
+            build: self.build.clone(),
+            seq: last.seq,
+            owner: state.owner().clone(),
+            labels: state.labels().clone(),
+            phase: state.phase(),
+            outcome: state.outcome().cloned(),
+            accepted_at: self.journal.first().map(|r| r.at).unwrap_or_default(),
+            finished_at: state.outcome().map(|_| last.at),
+            steps: state.plan().steps().len() as u32,
+            steps_over: state.plan().ids().filter(over).count() as u32,
+        }
     }
 }
