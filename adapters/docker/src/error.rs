@@ -60,6 +60,17 @@ fn io(op: &'static str, e: &std::io::Error) -> Error {
     }
 }
 
+/// The words of a registry that does not let us in.
+const REFUSED: [&str; 7] = [
+    "unauthorized",
+    "authentication required",
+    "no basic auth",
+    "denied:",
+    "access denied",
+    "is denied",
+    "forbidden",
+];
+
 /// An error that the engine only tells in words. This is the one place that reads them.
 pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error {
     let text = text.trim();
@@ -82,15 +93,7 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
             "Give the engine the registry's authority in /etc/docker/certs.d/HOST:PORT/ca.crt.",
         );
     }
-    if has(&[
-        "unauthorized",
-        "authentication required",
-        "no basic auth",
-        "denied:",
-        "access denied",
-        "is denied",
-        "forbidden",
-    ]) {
+    if has(&REFUSED) {
         return Error::new(ErrorKind::Denied, op, text)
             .hint("Log in with `docker login REGISTRY`; check that the name is right and yours.");
     }
