@@ -6,6 +6,7 @@ mod error;
 pub mod event;
 mod id;
 pub mod image;
+pub mod layer;
 pub mod memory;
 mod path;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, ErrorKind, NodeId, Recipe, Result, SourceSpec, Target,
+    layer::{Around, Layered},
     memory::{
         MemoryArtifacts, MemoryIndex, MemoryLog, MemorySecrets, MemoryStore, MemoryWorkspaces,
         SystemClock,
@@ -65,6 +66,43 @@ impl Default for Toolbox {
 }
 
 impl Toolbox {
+    /// Puts a layer around everything that acts on the world: sources, builders, runtime,
+    /// containers, registry, scanner, publishers. All of them share what the layer holds.
+    #[must_use]
+    pub fn layer_effects<A: Around>(self, around: &A) -> Self {
+        macro_rules! layered {
+            ($ports:expr, $port:ident) => {
+                $ports
+                    .into_iter()
+                    .map(|p| Arc::new(Layered::new(p, around.clone())) as Arc<dyn $port>)
+            };
+        }
+        Self {
+            sources: layered!(self.sources, Source).collect(),
+            builders: layered!(self.builders, Builder).collect(),
+            runtime: layered!(self.runtime, Runtime).next(),
+            containers: layered!(self.containers, Containers).next(),
+            registry: layered!(self.registry, Registry).next(),
+            scanner: layered!(self.scanner, Scanner).next(),
+            publishers: layered!(self.publishers, Publisher).collect(),
+            ..self
+        }
+    }
+
+    /// Puts a layer around everything that remembers: store, log, index, artifacts. All of them
+    /// share what the layer holds.
+    #[must_use]
+    pub fn layer_memory<A: Around>(self, around: &A) -> Self {
+        Self {
+            store: Arc::new(Layered::new(self.store, around.clone())),
+            log_sink: Arc::new(Layered::new(self.log_sink, around.clone())),
+            log_reader: Arc::new(Layered::new(self.log_reader, around.clone())),
+            index: Arc::new(Layered::new(self.index, around.clone())),
+            artifacts: Arc::new(Layered::new(self.artifacts, around.clone())),
+            ..self
+        }
+    }
+
     /// The first source that accepts the spec.
     pub fn source(&self, spec: &SourceSpec) -> Result<&Arc<dyn Source>> {
         self.sources.iter().find(|s| s.accepts(spec)).ok_or_else(|| {

@@ -2,7 +2,7 @@ use super::LogWriter;
 use crate::{
     StepId,
     port::{LogBody, LogRecord, Progress, StepEnd, Stream},
-    redact::RedactStream,
+    redact::{RedactStream, Redactor},
 };
 use std::{
     collections::HashMap,
@@ -36,6 +36,11 @@ impl StepLog {
             kept: Arc::default(),
             told: Arc::default(),
         }
+    }
+
+    /// What takes secrets out of this log.
+    pub fn redactor(&self) -> &Redactor {
+        self.writer.redactor()
     }
 
     /// Logs output. Waits while the sink is far behind, so that memory stays flat.

@@ -3,6 +3,7 @@
 
 mod fresh;
 mod helpers;
+mod layered;
 pub mod sample;
 mod time;
 

@@ -199,6 +199,8 @@ impl World {
                         let kinds = [ErrorKind::Conflict, ErrorKind::Unavailable];
                         assert!(kinds.contains(&e.kind()), "drives: {drives}, {e:?}");
                         if drives {
+                            let fenced = e.kind() == ErrorKind::Conflict;
+                            assert!(self.overlapped || !fenced, "fenced by nobody: {e:?}");
                             // It may have left something behind, for the next one to clean up.
                             self.outcomes.clear();
                         }

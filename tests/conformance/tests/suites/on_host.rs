@@ -1,9 +1,9 @@
-//! The memory adapters that pretend to have an effect keep their promises too.
+//! Memory adapters with the host they work on.
 
 use async_trait::async_trait;
 use kiln::{
     BuildId, BuildSpec, CommitSpec, ContainerRef, Digest, Image, ImageRef, Recipe, Result, StepCx,
-    memory::{MemoryBuilder, MemoryContainers, MemoryHost, MemoryRegistry, MemorySource},
+    memory::{MemoryBuilder, MemoryContainers, MemoryHost, MemoryRegistry},
     port::{Builder, ByteStream, Containers, PushSpec, Registry},
 };
 use kiln_conformance::{
@@ -15,12 +15,16 @@ use std::sync::Arc;
 
 /// An adapter with the host it works on.
 #[derive(Debug)]
-struct OnHost<P>(P, MemoryHost);
+pub(crate) struct OnHost<P>(P, MemoryHost);
 
 impl<P> OnHost<P> {
-    fn fresh(make: impl FnOnce(&MemoryHost) -> P) -> Fresh<Self> {
+    pub(crate) fn new(make: impl FnOnce(&MemoryHost) -> P) -> Self {
         let host = MemoryHost::default();
-        Fresh::new(Arc::new(Self(make(&host), host)))
+        Self(make(&host), host)
+    }
+
+    pub(crate) fn fresh(make: impl FnOnce(&MemoryHost) -> P) -> Fresh<Self> {
+        Fresh::new(Arc::new(Self::new(make)))
     }
 }
 
@@ -108,24 +112,4 @@ impl Boxed for OnHost<MemoryContainers> {
     fn file(&self) -> (String, Vec<u8>) {
         ("/etc/motd".into(), vec![b'm'; 700])
     }
-}
-
-mod source {
-    use super::*;
-    kiln_conformance::source_suite!(Fresh::new(Arc::new(MemorySource::default())));
-}
-
-mod builder {
-    use super::*;
-    kiln_conformance::builder_suite!(OnHost::fresh(MemoryBuilder::new));
-}
-
-mod registry {
-    use super::*;
-    kiln_conformance::registry_suite!(OnHost::fresh(MemoryRegistry::new));
-}
-
-mod containers {
-    use super::*;
-    kiln_conformance::containers_suite!(OnHost::fresh(MemoryContainers::new));
 }

@@ -1,0 +1,6 @@
+//! The suites, run on the memory adapters and on every layer around them.
+
+mod effects;
+mod layers;
+mod memory;
+mod on_host;
