@@ -5,11 +5,10 @@ use kiln::{
     Attempts, BoxName, BoxSpec, BuildId, BuildSpec, Context, ErrorKind, Event, ImageFrom, ImageRef,
     Op, Outcome, Owner, Phase, Plan, Recipe, RelPath, Secret, SecretRef, Seq, Severity, SourceSpec,
     Step, StepId, StepStatus, Submission, Target, Value, When,
-    memory::MemoryQueue,
     plan::{Command, CommitSpec, ContainerRef},
     port::{ArtifactKey, BuildFilter, Page},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 #[test]
 fn a_plan_goes_from_source_to_published_image() {
@@ -288,35 +287,5 @@ fn builds_are_listed_and_forgotten() {
         m.engine.forget(&build).await.unwrap();
         assert_eq!(list().await, []);
         assert_eq!(m.engine.view(&build).await.unwrap_err().kind(), ErrorKind::NotFound);
-    });
-}
-
-#[test]
-fn a_worker_drives_what_is_queued() {
-    kiln_conformance::run("drive", async {
-        let m = Machine::new();
-        let queue = Arc::new(MemoryQueue::default());
-        let mut builds = Vec::new();
-        for script in ["true", "false", "sleep 20"] {
-            let build = m.engine.accept(Submission::new(commands(&[script]))).await.unwrap();
-            let job = kiln::port::Job::new(build.clone(), Owner::local());
-            kiln::port::Queue::push(&*queue, job).await.unwrap();
-            builds.push(build);
-        }
-        let worker = kiln::Worker::new(
-            m.engine.clone(),
-            queue.clone(),
-            kiln_conformance::sample::node("n", 1),
-        );
-        let stop = kiln::CancelToken::new();
-        let watch = async {
-            for build in &builds {
-                m.until(build, |e| matches!(e, Event::Finished { .. })).await;
-            }
-            stop.cancel(kiln::StopReason::Cancel);
-        };
-        let (worked, ()) = tokio::join!(worker.run(stop.clone()), watch);
-        worked.unwrap();
-        assert_eq!(m.engine.unfinished().await.unwrap(), []);
     });
 }

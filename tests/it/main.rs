@@ -7,7 +7,9 @@
 )]
 
 mod drive;
+mod golden;
 mod machine;
 mod play;
 mod scenarios;
 mod simulation;
+mod worker;

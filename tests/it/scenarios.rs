@@ -279,6 +279,8 @@ fn an_event_that_cannot_follow_changes_nothing() {
         (t.clone(), vec![done(1), failed(1), pinned("x"), late.clone(), starts(step, 2)]),
         (t, vec![starts(stray, 1), Event::StepDue { step }, kept.clone(), end.clone()]),
         (r.clone(), vec![started, starts(step, 2), done(2), failed(0), skipped(step), kept]),
+        // Lost with its driver: the next attempt is the second one.
+        (with(taken.clone()), vec![starts(step, 1), starts(step, 3), done(1), late.clone()]),
         (with(late.clone()), vec![late, end.clone()]),
         (with(pinned("x")), vec![pinned("y")]),
         (with(done(1)), vec![done(1), failed(1), skipped(step), starts(step, 2)]),

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::{
-    CancelToken, ErrorKind, Result,
+    CancelToken, ErrorKind, Result, Status,
     port::{Lease, Node, Queue, Settlement},
 };
 use futures::{
@@ -10,6 +10,9 @@ use futures::{
     future::{Either, select},
 };
 use std::{sync::Arc, time::Duration};
+
+/// The first and the longest wait between two questions to a queue that is out of reach.
+const OUTAGE_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Takes builds from a queue and drives them, one at a time. Run as many side by side as the node
 /// has slots.
@@ -35,21 +38,33 @@ impl Worker {
     }
 
     /// Works until the token is cancelled; a build that is driven then is driven to its end.
+    ///
+    /// A queue that is out of reach is asked again, for as long as it takes; any other error of
+    /// it ends the worker.
     pub async fn run(&self, until: CancelToken) -> Result<()> {
-        while !until.is_cancelled() {
+        let mut wait = OUTAGE_WAITS.0;
+        loop {
             let lease = self.queue.lease(&self.node, self.ttl, Duration::from_secs(60));
-            match until.race(lease).await {
-                Ok(lease) => {
-                    if let Some(lease) = lease? {
-                        self.work(lease).await?;
-                    }
+            let Ok(leased) = until.race(lease).await else { return Ok(()) };
+            let worked = match leased {
+                Ok(Some(lease)) => self.work(lease).await,
+                Ok(None) => Ok(()),
+                Err(e) => Err(e),
+            };
+            match worked {
+                Ok(()) => wait = OUTAGE_WAITS.0,
+                Err(e) if e.retry_status() == Status::Temporary => {
+                    tracing::warn!(error = ?e, "the queue is asked again");
+                    // To be told to stop meanwhile is seen above.
+                    let _ = until.race(self.engine.tools.clock.sleep(wait)).await;
+                    wait = (wait * 2).min(OUTAGE_WAITS.1);
                 }
-                Err(_) => return Ok(()),
+                Err(e) => return Err(e),
             }
         }
-        Ok(())
     }
 
+    /// Drives one build.
     async fn work(&self, lease: Lease) -> Result<()> {
         let driven = {
             let drive = self.engine.drive(&lease.job.build).boxed();
@@ -68,9 +83,24 @@ impl Worker {
                 Settlement::Again(self.engine.tools.clock.now().plus(Duration::from_secs(1)))
             }
         };
-        match self.queue.settle(&lease, how).await {
-            Err(e) if e.kind() == ErrorKind::Conflict => Ok(()),
-            other => other,
+        self.settle(&lease, how).await
+    }
+
+    /// Gives a lease back; tries for as long as it would last, and then it expires by itself.
+    async fn settle(&self, lease: &Lease, how: Settlement) -> Result<()> {
+        let clock = &self.engine.tools.clock;
+        let (until, mut wait) = (clock.now().plus(self.ttl), OUTAGE_WAITS.0);
+        loop {
+            match self.queue.settle(lease, how).await {
+                // Not ours any more; or it was given back, and the answer was lost.
+                Err(e) if e.kind() == ErrorKind::Conflict => return Ok(()),
+                Err(e) if e.retry_status() == Status::Temporary && clock.now() < until => {
+                    tracing::warn!(error = ?e, "a lease was not given back yet");
+                    clock.sleep(wait).await;
+                    wait = (wait * 2).min(OUTAGE_WAITS.1);
+                }
+                other => return other,
+            }
         }
     }
 

@@ -135,19 +135,19 @@ mod tests {
     use futures::{FutureExt, executor::block_on, future::join_all};
 
     #[test]
-    fn sleepers_wake_in_their_order_and_not_before() {
+    fn every_sleeper_wakes_and_not_before_its_time() {
         let clock = SystemClock::default();
         let start = Instant::now();
-        let woke = Mutex::new(Vec::new());
-        block_on(join_all([30, 10, 20].map(|ms| {
-            let (clock, woke) = (clock.clone(), &woke);
+        let woke = block_on(join_all([30, 10, 0, 20].map(|ms| {
+            let clock = clock.clone();
             async move {
                 clock.sleep(Duration::from_millis(ms)).await;
-                lock(woke).push(ms);
+                (ms, start.elapsed())
             }
         })));
-        assert_eq!(*lock(&woke), [10, 20, 30]);
-        assert!(start.elapsed() >= Duration::from_millis(30));
+        for (ms, after) in woke {
+            assert!(after >= Duration::from_millis(ms), "{ms} ms took {after:?}");
+        }
     }
 
     #[test]

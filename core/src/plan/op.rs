@@ -67,6 +67,7 @@ pub enum Op {
         /// The file.
         path: RelPath,
         /// Its name among the artifacts of the build.
+        #[serde(rename = "artifact")]
         name: RelPath,
     },
 }
