@@ -1,14 +1,20 @@
 //! The engine with the memory adapters, as an embedder sees it.
 
 use crate::machine::{Machine, boxed, commands, exec, image, is_started};
+use async_trait::async_trait;
 use kiln::{
-    Attempts, BoxName, BoxSpec, BuildId, BuildSpec, Context, ErrorKind, Event, ImageFrom, ImageRef,
-    Op, Outcome, Owner, Phase, Plan, Recipe, RelPath, Secret, SecretRef, Seq, Severity, SourceSpec,
-    Step, StepId, StepStatus, Submission, Target, Value, When,
+    Attempts, BoxName, BoxSpec, BuildId, BuildSpec, Context, Engine, ErrorKind, Event, Image,
+    ImageFrom, ImageRef, Op, Outcome, Owner, Phase, Plan, Recipe, RelPath, Result, Secret,
+    SecretRef, Seq, Severity, SourceSpec, Step, StepCx, StepId, StepStatus, Submission, Target,
+    Value, When,
     plan::{Command, CommitSpec, ContainerRef},
-    port::{ArtifactKey, BuildFilter, Page},
+    port::{ArtifactKey, BuildFilter, Builder, Page},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 #[test]
 fn a_plan_goes_from_source_to_published_image() {
@@ -287,5 +293,45 @@ fn builds_are_listed_and_forgotten() {
         m.engine.forget(&build).await.unwrap();
         assert_eq!(list().await, []);
         assert_eq!(m.engine.view(&build).await.unwrap_err().kind(), ErrorKind::NotFound);
+    });
+}
+
+/// A builder whose first build never ends, and that notes what is asked of it.
+#[derive(Clone, Debug, Default)]
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl Builder for Notes {
+    fn accepts(&self, _: &Recipe) -> bool {
+        true
+    }
+
+    async fn build(&self, cx: &StepCx, _: &BuildSpec) -> Result<Image> {
+        self.0.lock().unwrap().push(format!("build {}", cx.key.attempt));
+        if cx.key.attempt == 1 {
+            std::future::pending::<()>().await;
+        }
+        Ok(Image { id: "sha256:1".into(), tags: vec![], bytes: 1 })
+    }
+
+    async fn sweep(&self, _: &BuildId) -> Result<()> {
+        self.0.lock().unwrap().push("sweep".into());
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_dead_driver_left_half_done_is_swept_before_the_next_attempt() {
+    kiln_conformance::run("drive", async {
+        let notes = Notes::default();
+        let engine = Engine::builder().builder(notes.clone()).build();
+        let spec = BuildSpec::new(Recipe::Inline { text: "FROM scratch".into() });
+        let step = Step::build("b", spec).attempts(Attempts { max: 2, backoff_ms: 0 });
+        let plan = Plan::new(vec![step]).unwrap();
+        let build = engine.accept(Submission::new(plan)).await.unwrap();
+        // Dropping the future is what a crash is.
+        assert!(kiln_conformance::poll_times(engine.drive(&build), 5).await.is_none());
+        assert_eq!(engine.drive(&build).await.unwrap(), Outcome::Succeeded);
+        assert_eq!(*notes.0.lock().unwrap(), ["build 1", "sweep", "build 2", "sweep"]);
     });
 }

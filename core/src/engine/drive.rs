@@ -9,9 +9,10 @@ use super::{
     step::{Over, PinWanted, Running},
 };
 use crate::{
-    BuildId, BuildState, CancelCause, DriverId, Error, ErrorKind, Event, Failure, LogWriter, Op,
-    Outcome, Output, Recorded, Result, Seq, StepId, StepKey, StopReason,
-    port::StepEnd,
+    Attempts, BuildId, BuildState, CancelCause, DriverId, Error, ErrorKind, Event, Failure,
+    LogWriter, Op, Outcome, Output, Recorded, Result, Seq, StepId, StepKey, StopReason,
+    layer::{Layered, Retry},
+    port::{Runtime, StepEnd},
     redact::Redactor,
     state::{Command, Phase},
     toolbox::Toolbox,
@@ -127,7 +128,7 @@ impl<'e> Driver<'e> {
             self.arm(limit, Timer::BuildTimeout);
         }
         loop {
-            let kept = self.kept().await;
+            let kept = self.kept().await?;
             if self.state.running().count() > kept.len() {
                 for builder in &self.engine.tools.builders {
                     builder.sweep(&self.build).await?;
@@ -172,20 +173,26 @@ impl<'e> Driver<'e> {
     }
 
     /// The running steps whose commands the runtime still has.
-    async fn kept(&mut self) -> Vec<StepId> {
+    ///
+    /// What the runtime cannot tell is waited for: to take a command that runs for lost would
+    /// start it a second time beside itself.
+    async fn kept(&mut self) -> Result<Vec<StepId>> {
         let mut kept = Vec::new();
-        let Some(runtime) = &self.engine.tools.runtime else { return kept };
+        let Some(runtime) = &self.engine.tools.runtime else { return Ok(kept) };
+        let Engine { tools, policy } = self.engine;
+        let wait_ms = 50;
+        let doublings = (policy.outage_max.as_millis() / u128::from(wait_ms) + 1).ilog2();
+        let attempts = Attempts { max: 1 + doublings as u8, backoff_ms: wait_ms };
+        let runtime = Layered::new(runtime.clone(), Retry::new(tools.clock.clone(), attempts));
         for (step, attempt) in self.state.running() {
             if matches!(self.state.plan().step(step).op, Op::Exec { .. }) {
                 let key = StepKey { build: self.build.clone(), step, attempt };
-                match runtime.has(&key).await {
-                    Ok(true) => kept.push(step),
-                    Ok(false) => {}
-                    Err(e) => tracing::warn!(%key, error = ?e, "not reattached"),
+                if runtime.has(&key).await? {
+                    kept.push(step);
                 }
             }
         }
-        kept
+        Ok(kept)
     }
 
     async fn run(&mut self) -> Result<()> {
