@@ -4,6 +4,8 @@
 //! described in `docs/formats.md`.
 
 mod artifacts;
+mod blocking;
+mod dir;
 mod error;
 mod log;
 mod secrets;

@@ -1,21 +1,24 @@
 //! Workspaces: one directory a build.
 
-use crate::error::{private_dir, translate};
+mod inside;
+mod removal;
+
+use crate::{
+    blocking::{blocking, pieces},
+    dir::Dir,
+    error::{private_dir, translate},
+};
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::StreamExt;
 use kiln::{
-    BuildId, Error, ErrorKind, RelPath, Result,
+    BuildId, RelPath, Result,
     port::{ByteStream, Workspaces},
 };
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
-use tokio::io::AsyncReadExt;
+use std::path::PathBuf;
 
 /// Workspaces in a directory.
+///
+/// What runs in a box may change its workspace at any moment, so nothing in one is used by its
+/// path: every part of a path is opened below the part before, and no link is followed unseen.
 #[derive(Clone, Debug)]
 pub struct FileWorkspaces {
     directory: PathBuf,
@@ -37,82 +40,43 @@ impl FileWorkspaces {
     }
 }
 
-/// Removes a directory, also where its directories may not be written to. Links are not followed.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => return other,
-    }
-    open_up(path)?;
-    fs::remove_dir_all(path)
-}
-
-fn open_up(path: &Path) -> io::Result<()> {
-    let meta = fs::symlink_metadata(path)?;
-    if meta.is_dir() {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-        for inner in fs::read_dir(path)? {
-            open_up(&inner?.path())?;
-        }
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl Workspaces for FileWorkspaces {
     async fn prepare(&self, build: &BuildId) -> Result<PathBuf> {
+        const OP: &str = "Workspaces::prepare";
         let path = self.of(build);
-        private_dir("Workspaces::prepare", &path)?;
+        private_dir(OP, &path)?;
+        // A link of that name would lead the build elsewhere.
+        Dir::open(&path).map_err(|e| translate(OP, &path, e))?;
         Ok(path)
     }
 
     async fn read(&self, build: &BuildId, path: &RelPath) -> Result<ByteStream> {
         const OP: &str = "Workspaces::read";
-        let root = self.of(build);
+        let (root, path) = (self.of(build), path.clone());
         let full = path.below(&root);
-        let wrong = |e| translate(OP, &full, e);
-        let real = full.canonicalize().map_err(wrong)?;
-        if !real.starts_with(&root) {
-            return Err(Error::new(
-                ErrorKind::Denied,
-                OP,
-                "the path leads out of the workspace by a link",
-            )
-            .with("path", path));
-        }
-        if !real.is_file() {
-            return Err(
-                Error::new(ErrorKind::NotFound, OP, "there is no such file").with("path", path)
-            );
-        }
-        let file = tokio::fs::File::open(&real).await.map_err(wrong)?;
-        Ok(futures::stream::try_unfold((file, full), |(mut file, full)| async move {
-            let mut piece = vec![0; 256 * 1024];
-            let n = file.read(&mut piece).await.map_err(|e| translate(OP, &full, e))?;
-            piece.truncate(n);
-            Ok((n > 0).then(|| (Bytes::from(piece), (file, full))))
-        })
-        .boxed())
+        let (file, bytes) = blocking(OP, move || inside::open(OP, &root, &path)).await?;
+        Ok(pieces(OP, full, file, bytes))
     }
 
     async fn remove(&self, build: &BuildId) -> Result<()> {
         const OP: &str = "Workspaces::remove";
-        let path = self.of(build);
-        let at = path.clone();
-        tokio::task::spawn_blocking(move || remove(&at))
-            .await
-            .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))?
-            .map_err(|e| translate(OP, &path, e))
+        let (directory, build) = (self.directory.clone(), build.clone());
+        blocking(OP, move || {
+            let removed =
+                Dir::open(&directory).and_then(|base| removal::remove(&base, build.as_str()));
+            removed.map_err(|e| translate(OP, &directory.join(build.as_str()), e))
+        })
+        .await
     }
 
     async fn list(&self) -> Result<Vec<BuildId>> {
-        let wrong = |e| translate("Workspaces::list", &self.directory, e);
-        let mut builds = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(wrong)? {
-            let name = entry.map_err(wrong)?.file_name();
-            builds.extend(name.to_str().and_then(|n| BuildId::new(n).ok()));
-        }
-        Ok(builds)
+        const OP: &str = "Workspaces::list";
+        let directory = self.directory.clone();
+        let names = blocking(OP, move || {
+            let names = Dir::open(&directory).and_then(|dir| dir.names());
+            names.map_err(|e| translate(OP, &directory, e))
+        });
+        Ok(names.await?.into_iter().filter_map(|name| BuildId::new(name).ok()).collect())
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test tells by panicking")]
 
 use kiln_conformance::Fresh;
-use kiln_files::{FileArtifacts, FileLogs, FileWorkspaces};
+use kiln_files::{FileArtifacts, FileLogs, FileSecrets, FileWorkspaces};
 use std::sync::Arc;
 
 mod log {
@@ -23,31 +23,38 @@ mod artifacts {
 
     fn fresh() -> Fresh<FileArtifacts> {
         let dir = tempfile::tempdir().unwrap();
-        Fresh::new(Arc::new(FileArtifacts::open(dir.path()).unwrap())).keep(dir)
+        let path = dir.path().to_owned();
+        let open = move || Arc::new(FileArtifacts::open(&path).unwrap());
+        Fresh::new(open()).reopen(move || std::future::ready(open())).keep(dir)
     }
     kiln_conformance::artifacts_suite!(fresh());
 }
 
 mod workspaces {
     use super::*;
+    use kiln_conformance::workspaces::OnDisk;
 
-    #[test]
-    fn a_link_that_leads_out_is_denied_and_removal_follows_none() {
-        kiln_conformance::run("workspaces", async {
-            use kiln::{BuildId, ErrorKind, RelPath, port::Workspaces};
-            let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            std::fs::write(out.path().join("f"), "x").unwrap();
-            let spaces = FileWorkspaces::open(dir.path()).unwrap();
-            let build = BuildId::new("b").unwrap();
-            let root = spaces.prepare(&build).await.unwrap();
-            std::os::unix::fs::symlink(out.path(), root.join("link")).unwrap();
-            let Err(e) = spaces.read(&build, &RelPath::new("link/f").unwrap()).await else {
-                panic!("a link led out")
-            };
-            assert_eq!(e.kind(), ErrorKind::Denied);
-            spaces.remove(&build).await.unwrap();
-            assert!(out.path().join("f").exists() && !root.exists());
-            assert!(spaces.list().await.unwrap().is_empty());
-        });
+    fn fresh() -> Fresh<OnDisk<FileWorkspaces>> {
+        let dir = tempfile::tempdir().unwrap();
+        let spaces = Arc::new(FileWorkspaces::open(dir.path()).unwrap());
+        Fresh::new(Arc::new(OnDisk(spaces))).keep(dir)
     }
+    kiln_conformance::workspaces_suite!(fresh());
+}
+
+mod secrets {
+    use super::*;
+    use kiln::SecretRef;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn fresh() -> Fresh<FileSecrets> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "s3cret of ann").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let secrets = FileSecrets::of(kiln_conformance::sample::owner("ann"))
+            .with(SecretRef::new("token").unwrap(), file);
+        Fresh::new(Arc::new(secrets)).keep(dir)
+    }
+    kiln_conformance::secrets_suite!(fresh());
 }
