@@ -1,0 +1,47 @@
+//! The line breaks after which base64 and hexadecimal digits may go on.
+
+use super::{coded::is_base64, matcher::Input};
+
+/// How many characters there have to be in a line that is broken. Encoders break lines of 60
+/// characters and more; what they print may stand after something else.
+pub(super) const WIDTH_MIN: usize = 32;
+/// How far the next line may be indented.
+const INDENT_MAX: usize = 32;
+
+/// What is at a place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Break {
+    No,
+    /// Not known before there is more.
+    More,
+    /// A break of so many bytes.
+    Bytes(usize),
+}
+
+/// Whether what ends here is a line that may have been broken.
+pub(super) fn is_full(input: &Input<'_>, at: u64) -> bool {
+    let before = input.before(at);
+    before.len() >= WIDTH_MIN
+        && before[before.len() - WIDTH_MIN..].iter().rev().all(|c| is_base64(*c))
+}
+
+/// Reads a line break and the white space after it.
+pub(super) fn read(input: &Input<'_>, at: u64) -> Break {
+    let text = input.from(at);
+    let width = match text {
+        [b'\n', ..] => 1,
+        [b'\r', b'\n', ..] => 2,
+        [b'\r'] if is_full(input, at) => return Break::More,
+        _ => return Break::No,
+    };
+    if !is_full(input, at) {
+        return Break::No;
+    }
+    let indent = text[width..].iter().take(INDENT_MAX);
+    let indent = indent.take_while(|c| matches!(c, b' ' | b'\t')).count();
+    match text.get(width + indent) {
+        None => Break::More,
+        Some(c) if is_base64(*c) => Break::Bytes(width + indent),
+        Some(_) => Break::No,
+    }
+}
