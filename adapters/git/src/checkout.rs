@@ -2,11 +2,13 @@
 //!
 //! Not libgit2's checkout: that one knows filters, attributes, and repositories that were there
 //! before; cannot be stopped; and follows links. Here every directory and file is made anew and
-//! must not exist, which finds names that are one on this file system; and links come last, so
-//! that nothing is ever written through one.
+//! must not exist, which finds names that are one on this file system; links come last; and every
+//! step goes from an open directory to one name in it, so that nothing is ever written through a
+//! link, not even through one that somebody else puts there meanwhile.
 
 use crate::{
     GitConfig,
+    dir::{Dir, is_astray},
     error::{self, FETCH},
     names,
     text::clean,
@@ -15,16 +17,20 @@ use crate::{
 use git2::{ObjectType, Oid, Repository, Tree};
 use kiln::{Error, ErrorKind, RelPath, Result};
 use std::{
-    ffi::OsString,
-    fs, io,
-    io::Write,
+    ffi::{OsStr, OsString},
+    io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// How deep directories may be nested.
 const DEPTH_MAX: usize = 200;
 /// How long the target of a link may be: what Linux allows.
 const LINK_MAX: usize = 4095;
+/// How long a path in a repository may be, in bytes: what most programs can still open.
+const PATH_MAX: usize = 4000;
+/// How large a commit or a directory may be, in bytes; libgit2 has each in memory as a whole.
+const OBJECT_MAX: usize = 128 << 20;
 
 /// A submodule that a tree names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +53,7 @@ pub(crate) struct Written {
 /// Writes trees below one directory, within limits that hold for all of them together.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    root: PathBuf,
+    root: Arc<Dir>,
     entries_left: u64,
     bytes_left: u64,
     symlinks: Vec<(PathBuf, Vec<u8>)>,
@@ -59,7 +65,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Writes below a directory, which must exist and be empty.
-    pub(crate) fn new(root: PathBuf, config: &GitConfig) -> Self {
+    pub(crate) fn new(root: Arc<Dir>, config: &GitConfig) -> Self {
         let (entries_left, bytes_left) = (config.files_max, config.written_max);
         Self { root, entries_left, bytes_left, symlinks: Vec::new(), pointers: 0, files: 0 }
     }
@@ -73,15 +79,20 @@ impl Writer {
         at: &Path,
         stop: &Stop,
     ) -> Result<Written> {
-        let tree = repository
-            .find_object(id, None)
-            .and_then(|object| object.peel_to_tree())
-            .map_err(|e| error::git(FETCH, "reading the commit", &e).with("commit", id))?;
+        let commit = |e| error::git(FETCH, "reading the commit", &e).with("commit", id);
+        let size = repository.odb().and_then(|odb| odb.read_header(id));
+        if size.is_err_and(|e| e.code() == git2::ErrorCode::NotFound) {
+            return Err(error::no_commit(id));
+        }
+        small(repository, id, Path::new(""))?;
+        let tree =
+            repository.find_object(id, None).and_then(|o| o.peel_to_tree()).map_err(commit)?;
         let modules = read_modules(repository, &tree)?;
         let start = find(repository, tree, subdir)?;
         let mut links = Vec::new();
         let mut open = vec![(start, PathBuf::from(subdir.as_str()), at.to_owned(), 0)];
         while let Some((tree, path, at, depth)) = open.pop() {
+            let dir = self.root.descend(&at).map_err(|e| failed(&at, e))?;
             for entry in &tree {
                 stop.check(FETCH)?;
                 let name = checked(entry.name_bytes(), &at)?;
@@ -89,20 +100,22 @@ impl Writer {
                 self.count(&at)?;
                 match entry.filemode_raw() & 0o170_000 {
                     0o040_000 if depth < DEPTH_MAX => {
-                        self.make_directory(&at)?;
-                        let tree = object(repository.find_tree(entry.id()), &at)?;
+                        dir.make(&name).map_err(|e| failed(&at, e))?;
+                        let tree = find_tree(repository, entry.id(), &at)?;
                         open.push((tree, path, at, depth + 1));
                     }
+                    0o040_000 => return Err(refused(&at, "directories are nested too deep")),
                     0o100_000 => {
                         let executable = entry.filemode_raw() & 0o100 != 0;
-                        self.write_file(repository, entry.id(), &at, executable)?;
+                        let make = |name: &OsStr| dir.create(name, executable);
+                        self.write_file(repository, entry.id(), &at, make)?;
                     }
                     0o120_000 => self.remember_link(repository, entry.id(), at)?,
                     0o160_000 => {
-                        self.make_directory(&at)?;
+                        dir.make(&name).map_err(|e| failed(&at, e))?;
                         links.push(Gitlink { path, at, commit: entry.id() });
                     }
-                    _ => return Err(refused(&at, "its kind is not known or it is too deep")),
+                    _ => return Err(refused(&at, "its kind is not known")),
                 }
             }
         }
@@ -118,39 +131,26 @@ impl Writer {
         Ok(())
     }
 
-    fn make_directory(&self, at: &Path) -> Result<()> {
-        fs::create_dir(self.root.join(at)).map_err(|e| failed(at, e))
-    }
-
     fn write_file(
         &mut self,
         repository: &Repository,
         id: Oid,
         at: &Path,
-        executable: bool,
+        make: impl FnOnce(&OsStr) -> io::Result<std::fs::File>,
     ) -> Result<()> {
-        let size = match repository.odb().and_then(|odb| odb.read_header(id)) {
-            Ok((size, ObjectType::Blob)) => size as u64,
-            Ok(_) => return Err(refused(at, "it is a file whose content is no file")),
-            Err(e) => return Err(error::git(FETCH, "reading a file", &e).with("path", show(at))),
-        };
+        let (size, kind) = header(repository, id, at)?;
+        if kind != ObjectType::Blob {
+            return Err(refused(at, "it is a file whose content is no file"));
+        }
+        let size = size as u64;
         self.bytes_left = self.bytes_left.checked_sub(size).ok_or_else(|| {
             Error::new(ErrorKind::Exhausted, FETCH, "the files of the repository are too large")
                 .with("path", show(at))
                 .hint("Fetch a part of it, or raise the limit of written bytes.")
         })?;
         let blob = object(repository.find_blob(id), at)?;
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(
-            &mut options,
-            if executable { 0o777 } else { 0o666 },
-        );
-        #[cfg(not(unix))]
-        let _ = executable;
-        let written =
-            options.open(self.root.join(at)).and_then(|mut file| file.write_all(blob.content()));
+        let name = at.file_name().unwrap_or_default();
+        let written = make(name).and_then(|mut file| file.write_all(blob.content()));
         written.map_err(|e| failed(at, e))?;
         self.files += 1;
         self.pointers += u64::from(is_pointer(blob.content()));
@@ -158,9 +158,12 @@ impl Writer {
     }
 
     fn remember_link(&mut self, repository: &Repository, id: Oid, at: PathBuf) -> Result<()> {
+        if header(repository, id, &at)?.0 > LINK_MAX {
+            return Err(refused(&at, "it is a link to no path"));
+        }
         let blob = object(repository.find_blob(id), &at)?;
         let target = blob.content();
-        if target.is_empty() || target.len() > LINK_MAX || target.contains(&0) {
+        if target.is_empty() || target.contains(&0) {
             return Err(refused(&at, "it is a link to no path"));
         }
         let special = at.file_name().is_some_and(|n| {
@@ -176,9 +179,17 @@ impl Writer {
 
     /// Makes the links, when everything else of every repository is written.
     pub(crate) fn finish(&mut self, stop: &Stop) -> Result<()> {
+        let mut open: Option<(PathBuf, Dir)> = None;
         for (at, target) in std::mem::take(&mut self.symlinks) {
             stop.check(FETCH)?;
-            symlink(&target, &self.root.join(&at)).map_err(|e| failed(&at, e))?;
+            let parent = at.parent().unwrap_or(Path::new(""));
+            let dir = match open.take().filter(|(path, _)| path == parent) {
+                Some((_, dir)) => dir,
+                None => self.root.descend(parent).map_err(|e| failed(&at, e))?,
+            };
+            let name = at.file_name().unwrap_or_default();
+            dir.link(&target, name).map_err(|e| failed(&at, e))?;
+            open = Some((parent.to_owned(), dir));
             self.files += 1;
         }
         Ok(())
@@ -202,11 +213,30 @@ fn find<'a>(repository: &'a Repository, tree: Tree<'a>, subdir: &RelPath) -> Res
             0o160_000 => return error(ErrorKind::Unsupported, "the directory is in a submodule"),
             _ => return error(ErrorKind::Invalid, "the directory is a file"),
         }
-        let next = object(repository.find_tree(entry.id()), Path::new(part))?;
+        let next = find_tree(repository, entry.id(), Path::new(part))?;
         drop(entry);
         tree = next;
     }
     Ok(tree)
+}
+
+/// The size of an object, without reading it, and its kind.
+fn header(repository: &Repository, id: Oid, at: &Path) -> Result<(usize, ObjectType)> {
+    object(repository.odb().and_then(|odb| odb.read_header(id)), at)
+}
+
+/// Refuses an object that would take too much memory.
+fn small(repository: &Repository, id: Oid, at: &Path) -> Result<()> {
+    if header(repository, id, at)?.0 <= OBJECT_MAX {
+        return Ok(());
+    }
+    let message = format!("a commit or a directory is larger than {OBJECT_MAX} bytes");
+    Err(Error::new(ErrorKind::Exhausted, FETCH, message).with("path", show(at)))
+}
+
+fn find_tree<'a>(repository: &'a Repository, id: Oid, at: &Path) -> Result<Tree<'a>> {
+    small(repository, id, at)?;
+    object(repository.find_tree(id), at)
 }
 
 fn read_modules(repository: &Repository, tree: &Tree<'_>) -> Result<Option<String>> {
@@ -226,7 +256,10 @@ fn read_modules(repository: &Repository, tree: &Tree<'_>) -> Result<Option<Strin
 
 fn checked(name: &[u8], at: &Path) -> Result<OsString> {
     if let Some(problem) = names::problem(name) {
-        return Err(refused(&at.join(clean(name)), problem));
+        return Err(refused(&at.join(names::spell(name)), problem));
+    }
+    if at.as_os_str().len() + name.len() > PATH_MAX {
+        return Err(refused(at, "a path in it is longer than 4000 bytes"));
     }
     #[cfg(unix)]
     return Ok(std::os::unix::ffi::OsStringExt::from_vec(name.to_owned()));
@@ -234,7 +267,7 @@ fn checked(name: &[u8], at: &Path) -> Result<OsString> {
     {
         let text = std::str::from_utf8(name).ok().filter(|t| !t.contains(['\\', ':']));
         text.map(OsString::from)
-            .ok_or_else(|| refused(&at.join(clean(name)), "this system cannot have it"))
+            .ok_or_else(|| refused(&at.join(names::spell(name)), "this system cannot have it"))
     }
 }
 
@@ -253,6 +286,12 @@ fn failed(at: &Path, e: io::Error) -> Error {
             "The repository has two names that differ in case or in the form of letters only.",
         );
     }
+    if is_astray(&e) {
+        let message = "somebody else changed the directory while files were written into it";
+        return Error::new(ErrorKind::Denied, FETCH, message)
+            .with("path", show(at))
+            .hint("Do not let a box that runs beside a fetch write to the workspace.");
+    }
     error::io(FETCH, "writing a file", e).with("path", show(at))
 }
 
@@ -264,38 +303,67 @@ fn is_pointer(content: &[u8]) -> bool {
     content.len() < 1024 && content.starts_with(b"version https://git-lfs.github.com/spec/")
 }
 
-#[cfg(unix)]
-fn symlink(target: &[u8], at: &Path) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), at)
-}
-
-/// As git does where links need rights: a file that holds the target.
-#[cfg(not(unix))]
-fn symlink(target: &[u8], at: &Path) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).create_new(true).open(at)?.write_all(target)
-}
-
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    /// A directory with a repository in it, and one to write to.
+    fn place() -> (tempfile::TempDir, Repository, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(directory.path().join("git")).unwrap();
+        let root = directory.path().join("tree");
+        fs::create_dir(&root).unwrap();
+        (directory, repository, root)
+    }
+
+    fn tree(repository: &Repository, entries: &[(&str, Oid, i32)]) -> Oid {
+        let mut tree = repository.treebuilder(None).unwrap();
+        for (name, id, mode) in entries {
+            tree.insert(name, *id, *mode).unwrap();
+        }
+        tree.write().unwrap()
+    }
+
+    fn writer(root: &Path) -> Writer {
+        Writer::new(Arc::new(Dir::open(root).unwrap()), &GitConfig::default())
+    }
 
     #[test]
     fn links_come_after_everything_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let repository = Repository::init_bare(directory.path().join("git")).unwrap();
+        let (_directory, repository, root) = place();
         let blob = repository.blob(b"target").unwrap();
-        let mut tree = repository.treebuilder(None).unwrap();
-        tree.insert("a", blob, 0o120_000).unwrap();
-        tree.insert("b", blob, 0o100_644).unwrap();
-        let tree = tree.write().unwrap();
-        let root = directory.path().join("tree");
-        fs::create_dir(&root).unwrap();
-        let mut writer = Writer::new(root.clone(), &GitConfig::default());
+        let tree = tree(&repository, &[("a", blob, 0o120_000), ("b", blob, 0o100_644)]);
+        let mut writer = writer(&root);
         let stop = Stop::default();
         writer.write(&repository, tree, &RelPath::root(), Path::new(""), &stop).unwrap();
         assert!(root.join("b").exists() && fs::symlink_metadata(root.join("a")).is_err());
         writer.finish(&stop).unwrap();
         assert_eq!(fs::read_link(root.join("a")).unwrap(), Path::new("target"));
+    }
+
+    #[test]
+    fn a_directory_swapped_for_a_link_leads_nowhere() {
+        let (directory, repository, root) = place();
+        let outside = directory.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let blob = repository.blob(b"x").unwrap();
+        let inner = tree(&repository, &[("f", blob, 0o100_644), ("l", blob, 0o120_000)]);
+        let outer = tree(&repository, &[("a", inner, 0o040_000), ("m", blob, 0o160_000)]);
+        let (mut writer, stop) = (writer(&root), Stop::default());
+        let everything = RelPath::root();
+        let written = writer.write(&repository, outer, &everything, Path::new(""), &stop).unwrap();
+        for name in ["a", "m"] {
+            fs::rename(root.join(name), root.join(format!("{name}-was"))).unwrap();
+            std::os::unix::fs::symlink(&outside, root.join(name)).unwrap();
+        }
+        // What goes on where a submodule lies, and the links at the end.
+        let at = &written.links[0].at;
+        let e = writer.write(&repository, inner, &everything, at, &stop).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Denied, "{e:?}");
+        let e = writer.finish(&stop).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Denied, "{e:?}");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     }
 }

@@ -63,6 +63,13 @@ pub(crate) fn url(op: &'static str, e: &UrlError) -> Error {
     }
 }
 
+/// A commit that a repository does not have.
+pub(crate) fn no_commit(id: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::NotFound, FETCH, "the repository has no such commit")
+        .with("commit", id)
+        .hint("Was a branch overwritten since the commit was chosen? Start the build anew.")
+}
+
 /// Something that policy forbids.
 pub(crate) fn forbidden(op: &'static str, what: impl Into<String>) -> Error {
     Error::new(ErrorKind::Denied, op, what)

@@ -51,7 +51,10 @@ pub(crate) struct Fetch<'a> {
     cx: &'a StepCx,
     bench: Arc<Workbench>,
     budget: Arc<Budget>,
+    /// How many were received.
     repositories: usize,
+    /// How many submodules were named.
+    modules: usize,
 }
 
 impl<'a> Fetch<'a> {
@@ -59,7 +62,12 @@ impl<'a> Fetch<'a> {
         let (for_bench, place) = (cx.clone(), into.to_owned());
         let bench = work::run(cx, FETCH, None, move |_| Workbench::new(&for_bench, &place)).await?;
         let budget = Budget::new(source.config.bytes_max);
-        Ok(Self { source, cx, bench, budget, repositories: 0 })
+        Ok(Self { source, cx, bench, budget, repositories: 0, modules: 0 })
+    }
+
+    /// The directory that it works in.
+    pub(crate) fn bench(&self) -> Arc<Workbench> {
+        self.bench.clone()
     }
 
     /// Fetches everything and puts it in place.
@@ -76,7 +84,9 @@ impl<'a> Fetch<'a> {
             above: Vec::new(),
         }];
         while let Some(job) = jobs.pop() {
-            let (back, written) = self.one(&job, writer, keep && job.above.is_empty()).await?;
+            let top = job.above.is_empty();
+            let name = |e: Error| if top { e } else { e.with("submodule", job.at.display()) };
+            let (back, written) = self.one(&job, writer, keep && top).await.map_err(name)?;
             writer = back;
             if wanted.submodules {
                 for link in written.links.iter().rev() {
@@ -93,9 +103,9 @@ impl<'a> Fetch<'a> {
         })
         .await?;
         self.cx.log.line(format!("Wrote {} files", writer.files));
-        if writer.pointers > 0 {
-            let n = writer.pointers;
-            self.cx.log.line(format!("{n} files are LFS pointers; their content is not fetched"));
+        if let n @ 1.. = writer.pointers {
+            let message = "Git LFS is not supported: files left as pointers, without their content";
+            self.cx.log.line(format!("warning: {message}: {n}"));
         }
         self.place(keep.then_some((url, revision)), into).await
     }
@@ -122,10 +132,8 @@ impl<'a> Fetch<'a> {
             let written = writer.write(&repository, id, &subdir, &at, stop)?;
             Ok((writer, written))
         };
-        let place = |e: Error| {
-            if job.at == Path::new("") { e } else { e.with("submodule", job.at.display()) }
-        };
-        work::run(self.cx, FETCH, None, checkout).await.map_err(place)
+        let name = |e: Error| e.with("repository", &job.url);
+        work::run(self.cx, FETCH, None, checkout).await.map_err(name)
     }
 
     async fn receive(&mut self, job: &Job) -> Result<PathBuf> {
@@ -159,6 +167,14 @@ impl<'a> Fetch<'a> {
         let error = |kind, message: String| {
             Error::new(kind, FETCH, message).with("submodule", link.at.display())
         };
+        // Before `.gitmodules` is read once more: a tree may name very many.
+        self.modules += 1;
+        if job.above.len() >= NESTING_MAX || self.modules > MODULES_MAX {
+            let message = format!(
+                "submodules are nested deeper than {NESTING_MAX} or are more than {MODULES_MAX}"
+            );
+            return Err(error(ErrorKind::Exhausted, message));
+        }
         let modules = modules::parse(modules.unwrap_or_default())
             .map_err(|e| error(ErrorKind::Invalid, e))?;
         let module = modules.iter().find(|m| Path::new(&m.path) == link.path).ok_or_else(|| {
@@ -181,12 +197,6 @@ impl<'a> Fetch<'a> {
         let id = link.commit.to_string();
         if above.contains(&(url.to_string(), id.clone())) {
             return Err(error(ErrorKind::Invalid, "a submodule contains itself".into()));
-        }
-        if above.len() > NESTING_MAX || self.repositories + 1 > MODULES_MAX {
-            return Err(error(
-                ErrorKind::Exhausted,
-                "submodules are too many or nested too deep".into(),
-            ));
         }
         let auth = job.auth.for_other(&job.url, &url);
         let revision = Revision { id, reference: None };
@@ -216,14 +226,12 @@ pub(crate) fn open(op: &'static str, path: &Path) -> Result<Repository> {
 /// Makes the received repository the `.git` of what was written.
 fn keep_git(bench: &Workbench, url: &GitUrl, revision: &Revision) -> Result<()> {
     let failed = |e| error::git(FETCH, "keeping .git", &e);
-    let place = bench.tree().join(".git");
-    std::fs::rename(bench.repository(0), &place)
-        .map_err(|e| error::io(FETCH, "keeping .git", e))?;
+    let place = bench.keep_repository().map_err(|e| error::io(FETCH, "keeping .git", e))?;
     let id = oid(&full_id(&revision.id).unwrap_or_default())?;
     let repository = open(FETCH, &place)?;
     repository.config().and_then(|mut c| c.set_bool("core.bare", false)).map_err(failed)?;
     drop(repository);
-    let repository = open(FETCH, &bench.tree())?;
+    let repository = open(FETCH, &bench.tree_path())?;
     let commit =
         repository.find_object(id, None).and_then(|o| o.peel_to_commit()).map_err(failed)?;
     repository.set_head_detached(commit.id()).map_err(failed)?;

@@ -11,6 +11,7 @@ mod address;
 mod auth;
 mod checkout;
 mod config;
+mod dir;
 mod error;
 mod fetch;
 mod gate;
@@ -30,6 +31,7 @@ use crate::{
     error::{FETCH, RESOLVE},
     fetch::{Fetch, Wanted},
     gate::{Budget, Gate, GateKeys, Trust},
+    place::Workbench,
     url::{GitUrl, Scheme, UrlError},
     work::Stop,
 };
@@ -160,6 +162,10 @@ impl Source for GitSource {
         };
         let (revision, submodules) = (revision.clone(), spec.submodules);
         let wanted = Wanted { url, revision, subdir, submodules, auth };
-        Fetch::new(self, cx, into).await?.run(wanted, into).await
+        let fetch = Fetch::new(self, cx, into).await?;
+        let bench = fetch.bench();
+        let fetched = fetch.run(wanted, into).await;
+        Workbench::clear(bench, cx).await;
+        fetched
     }
 }

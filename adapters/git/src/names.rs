@@ -1,5 +1,7 @@
 //! Names in a tree that no checkout may follow.
 
+use crate::text::clean;
+
 /// Why a name is refused, if it is.
 ///
 /// A tree can hold any bytes as a name. Refused is whatever is not one name below its directory,
@@ -13,6 +15,10 @@ pub(crate) fn problem(name: &[u8]) -> Option<&'static str> {
     if name.contains(&b'/') || name.contains(&0) {
         return Some("it has a slash or a NUL byte");
     }
+    // They forge lines of logs and of files that list files (CVE-2025-48384 was one of these).
+    if name.iter().any(u8::is_ascii_control) {
+        return Some("it has a control character");
+    }
     if name == b"." || name == b".." {
         return Some("it leads out of its directory");
     }
@@ -24,6 +30,18 @@ pub(crate) fn problem(name: &[u8]) -> Option<&'static str> {
         return Some("some file systems take it for `.git`");
     }
     None
+}
+
+/// A name as it can be shown: short, and without a byte that a terminal would act on.
+pub(crate) fn spell(name: &[u8]) -> String {
+    const SHOWN: usize = 100;
+    let spelled = name[..name.len().min(SHOWN)].escape_ascii().to_string();
+    let text = std::str::from_utf8(name).ok().filter(|t| t.chars().all(|c| !c.is_control()));
+    match text {
+        Some(_) if name.len() > SHOWN => spelled + "…",
+        Some(text) => clean(text.as_bytes()),
+        None => spelled,
+    }
 }
 
 fn is_dot_git(name: &[u8]) -> bool {
@@ -76,7 +94,18 @@ mod tests {
         for name in bad {
             assert!(problem(name).is_some(), "{}", String::from_utf8_lossy(name));
         }
-        assert!(problem(&[b'a'; 256]).is_some());
+        assert_eq!(problem(&[b'a'; 256]), Some("it is longer than 255 bytes"));
+        for bad in [&b"Icon\r"[..], b"a\nb", b"\x1b[2J", b"\x7f"] {
+            assert_eq!(problem(bad), Some("it has a control character"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_without_harm() {
+        assert_eq!(spell(b"Icon\r"), "Icon\\r");
+        assert_eq!(spell(b"\x1b[2J\xff"), "\\x1b[2J\\xff");
+        assert_eq!(spell("f\u{fc}r".as_bytes()), "f\u{fc}r");
+        assert_eq!(spell(&[b'a'; 300]), format!("{}…", "a".repeat(100)));
     }
 
     #[test]

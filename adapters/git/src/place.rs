@@ -1,27 +1,54 @@
 //! The way from nothing to a whole directory: first aside, then in place at once.
 
-use crate::error::{self, FETCH};
+use crate::{
+    dir::{Dir, is_astray},
+    error::{self, FETCH},
+};
 use kiln::{Error, ErrorKind, Result, StepCx};
 use std::{
+    ffi::{OsStr, OsString},
     fs, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+use tokio::{sync::oneshot, time::timeout};
 
 /// How the directories begin that fetches work in.
 const PREFIX: &str = ".kiln-git-";
+const TREE: &str = "tree";
+const OLD: &str = "old";
+/// How long a cancelled call waits for its files to be removed.
+const PATIENCE: Duration = Duration::from_millis(300);
 
-/// A directory that work is done in. The last one who holds it removes it.
+/// A directory that work is done in. The last one who holds it has it removed.
 #[derive(Debug)]
-pub(crate) struct Workbench(PathBuf);
+pub(crate) struct Workbench {
+    path: PathBuf,
+    dir: Dir,
+    tree: Arc<Dir>,
+    removed: Option<oneshot::Sender<()>>,
+}
 
 impl Drop for Workbench {
     fn drop(&mut self) {
-        if let Err(e) = fs::remove_dir_all(&self.0)
-            && e.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.0.display(), error = %e, "a temporary directory remains");
+        let (path, told) = (std::mem::take(&mut self.path), self.removed.take());
+        // A thread, since many files take longer than whoever cancels a call may have to wait.
+        let remove = move || {
+            remove(&path);
+            told.map(|told| told.send(()))
+        };
+        if let Err(e) = std::thread::Builder::new().name("kiln-git-tidy".into()).spawn(remove) {
+            tracing::warn!(error = %e, "no thread to remove a temporary directory");
         }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(e) = fs::remove_dir_all(path)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), error = %e, "a temporary directory remains");
     }
 }
 
@@ -41,20 +68,34 @@ impl Workbench {
             }
         }
         // A name that nobody else has: a thread of a call that was given up may still be at work.
-        let path = base.join(format!("{mine}{}-{}", cx.key.attempt, random()));
-        fs::create_dir(&path).map_err(io)?;
-        fs::create_dir(path.join("tree")).map_err(io)?;
-        Ok(Arc::new(Self(path)))
+        let name = OsString::from(format!("{mine}{}-{}", cx.key.attempt, random()));
+        let parent = Dir::open(&base).map_err(io)?;
+        parent.make(&name).map_err(io)?;
+        let dir = parent.enter(&name).map_err(io)?;
+        dir.make(TREE.as_ref()).map_err(io)?;
+        let tree = Arc::new(dir.enter(TREE.as_ref()).map_err(io)?);
+        Ok(Arc::new(Self { path: base.join(name), dir, tree, removed: None }))
     }
 
     /// Where the result is put together.
-    pub(crate) fn tree(&self) -> PathBuf {
-        self.0.join("tree")
+    pub(crate) fn tree(&self) -> Arc<Dir> {
+        self.tree.clone()
+    }
+
+    /// The path of [`tree`](Self::tree), for libgit2.
+    pub(crate) fn tree_path(&self) -> PathBuf {
+        self.path.join(TREE)
     }
 
     /// Where a received repository is kept.
     pub(crate) fn repository(&self, number: usize) -> PathBuf {
-        self.0.join(format!("repository-{number}"))
+        self.path.join(repository(number))
+    }
+
+    /// Makes the first received repository the `.git` of the result.
+    pub(crate) fn keep_repository(&self) -> io::Result<PathBuf> {
+        self.dir.rename(repository(0).as_ref(), &self.tree, ".git".as_ref())?;
+        Ok(self.tree_path().join(".git"))
     }
 
     /// Puts the result in place of whatever is at `into`.
@@ -63,13 +104,20 @@ impl Workbench {
         if into == base(cx, into) {
             return self.place_inside(into).map_err(io);
         }
-        make_parents(cx, into)?;
-        let old = self.0.join("old");
-        match fs::rename(into, &old) {
+        let parent = parent(cx, into)?;
+        let name = into.file_name().unwrap_or_default();
+        match parent.rename(name, &self.dir, OLD.as_ref()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
             _ => {}
         }
-        fs::rename(self.tree(), into).map_err(io)
+        self.dir.rename(TREE.as_ref(), &parent, name).map_err(io)?;
+        if self.tree.is_at(&parent, name).map_err(io)? {
+            return Ok(());
+        }
+        // Away with it: what reads the result next would follow it.
+        parent.rename(name, &self.dir, "strange".as_ref()).map_err(io)?;
+        let message = "what was fetched was exchanged for something else before it was in place";
+        Err(Error::new(ErrorKind::Denied, FETCH, message))
     }
 
     /// The workspace itself cannot be exchanged: its entries are, one by one.
@@ -86,12 +134,28 @@ impl Workbench {
                 fs::remove_file(entry.path())?;
             }
         }
-        for entry in fs::read_dir(self.tree())? {
-            let entry = entry?;
-            fs::rename(entry.path(), into.join(entry.file_name()))?;
+        let there = Dir::open(into)?;
+        for name in self.tree.names()? {
+            self.tree.rename(&name, &there, &name)?;
         }
         Ok(())
     }
+
+    /// Removes the directory and waits for that, but not for long once the call is cancelled.
+    pub(crate) async fn clear(bench: Arc<Self>, cx: &StepCx) {
+        // A thread that still holds it removes it later.
+        let Some(mut bench) = Arc::into_inner(bench) else { return };
+        let (tell, mut told) = oneshot::channel();
+        bench.removed = Some(tell);
+        drop(bench);
+        if cx.cancel.race(&mut told).await.is_err() {
+            let _ = timeout(PATIENCE, told).await;
+        }
+    }
+}
+
+fn repository(number: usize) -> String {
+    format!("repository-{number}")
 }
 
 fn random() -> String {
@@ -105,28 +169,42 @@ fn base(cx: &StepCx, into: &Path) -> PathBuf {
     into.parent().unwrap_or(into).to_owned()
 }
 
-/// Makes the directories above `into`, and refuses to go through links that a step has put into
-/// the workspace.
-fn make_parents(cx: &StepCx, into: &Path) -> Result<()> {
-    let Ok(below) = into.strip_prefix(&cx.workspace) else { return Ok(()) };
-    let mut at = cx.workspace.clone();
-    for part in below.parent().unwrap_or(Path::new("")).components() {
-        let Component::Normal(part) = part else {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                FETCH,
-                "the directory leads out of the workspace",
-            ));
-        };
-        at.push(part);
-        match fs::symlink_metadata(&at) {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => {
-                let message = "the way to the directory is not made of directories";
-                return Err(Error::new(ErrorKind::Denied, FETCH, message).with("at", at.display()));
-            }
-            Err(_) => fs::create_dir(&at).map_err(|e| error::io(FETCH, "making a directory", e))?,
+/// Opens the directory above `into`. Missing ones are made; links that a step has put into the
+/// workspace are not followed.
+fn parent(cx: &StepCx, into: &Path) -> Result<Dir> {
+    let io = |e| error::io(FETCH, "making a directory", e);
+    let Ok(below) = into.strip_prefix(&cx.workspace) else {
+        return Dir::open(into.parent().unwrap_or(into)).map_err(io);
+    };
+    let above: &OsStr = below.parent().unwrap_or(Path::new("")).as_ref();
+    let workspace = Dir::open(&cx.workspace).map_err(io)?;
+    workspace.descend_and_make(Path::new(above)).map_err(|e| {
+        if !is_astray(&e) {
+            return io(e);
         }
+        let message = "the way to the directory is not made of directories of the workspace";
+        Error::new(ErrorKind::Denied, FETCH, message).with("directory", below.display())
+    })
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use kiln_conformance::step::TestStep;
+
+    #[test]
+    fn a_result_that_was_exchanged_is_not_put_in_place() {
+        kiln_conformance::run("a_result_that_was_exchanged_is_not_put_in_place", async {
+            let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let step = TestStep::new().workspace(home.path());
+            let into = home.path().join("src");
+            let bench = Workbench::new(step.cx(), &into).unwrap();
+            fs::rename(bench.tree_path(), home.path().join("away")).unwrap();
+            std::os::unix::fs::symlink(outside.path(), bench.tree_path()).unwrap();
+            let e = bench.place(step.cx(), &into).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Denied, "{e:?}");
+            assert!(fs::symlink_metadata(&into).is_err(), "the link is in place");
+        });
     }
-    Ok(())
 }

@@ -92,9 +92,7 @@ impl Receive<'_> {
                 last = Some(e);
             }
         }
-        let error = Error::new(ErrorKind::NotFound, FETCH, "the repository has no such commit")
-            .with("commit", &self.revision.id)
-            .hint("Was a branch overwritten since the commit was chosen? Start the build anew.");
+        let error = error::no_commit(wanted);
         Err(match last {
             Some(e) => error.source(e),
             None => error,

@@ -32,6 +32,50 @@ fn names_that_lead_out_or_into_git_are_refused() {
 }
 
 #[test]
+fn names_that_other_programs_misread_are_refused_by_name() {
+    run("names_that_other_programs_misread_are_refused_by_name", async {
+        let repo = Repo::empty();
+        let blob = repo.blob(b"x");
+        let long = "n".repeat(256);
+        for (name, why, shown) in [
+            ("Icon\r", "control character", r"Icon\r"),
+            ("a\nb", "control character", r"a\nb"),
+            ("\u{1b}[2J", "control character", r"\x1b[2J"),
+            ("git~1", "take it for `.git`", "git~1"),
+            (long.as_str(), "longer than 255 bytes", &long[..50]),
+        ] {
+            let inner = repo.tree(&[("100644", name.as_bytes(), &blob)]);
+            repo.commit_tree(&repo.tree(&[("40000", b"dir", &inner)]));
+            let e = refusal(open(), &SourceSpec::new(repo.url())).await;
+            is(&e, ErrorKind::Invalid, why);
+            is(&e, ErrorKind::Invalid, &format!("dir/{shown}"));
+        }
+        // 20 directories of 250 letters: no program can open that by its path.
+        let mut tree = repo.tree(&[("100644", b"f", &blob)]);
+        for _ in 0..20 {
+            tree = repo.tree(&[("40000", &[b'd'; 250], &tree)]);
+        }
+        repo.commit_tree(&tree);
+        let e = refusal(open(), &SourceSpec::new(repo.url())).await;
+        is(&e, ErrorKind::Invalid, "longer than 4000 bytes");
+    });
+}
+
+#[test]
+fn names_that_differ_in_case_are_both_there_or_refused() {
+    run("names_that_differ_in_case_are_both_there_or_refused", async {
+        let repo = Repo::empty();
+        let blob = repo.blob(b"x");
+        let tree = repo.tree(&[("100644", b"README", &blob), ("100644", b"readme", &blob)]);
+        repo.commit_tree(&tree);
+        match fetch(open(), &SourceSpec::new(repo.url())).await {
+            Ok((found, _)) => holds(&found, &[("README", "x"), ("readme", "x")]),
+            Err(e) => is(&e, ErrorKind::Invalid, "the same as another one"),
+        }
+    });
+}
+
+#[test]
 fn nothing_is_written_through_a_link() {
     run("nothing_is_written_through_a_link", async {
         let outside = tempfile::tempdir().unwrap();

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SSHD: &str = "/usr/sbin/sshd";
+/// Where the server is: it starts itself anew and so wants to be called by its whole path.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    places.map(|place| place.join("sshd")).find(|program| program.is_file())
+}
 
 /// An SSH server of our own that lets one key in, as whoever runs the tests.
 struct Sshd {
@@ -40,10 +45,10 @@ fn keygen(at: &Path, kind: &str) {
 impl Sshd {
     /// `None` where there is no server to start.
     fn start(test: &str) -> Option<Self> {
-        if !Path::new(SSHD).exists() {
-            println!("SKIPPED: {test}: there is no {SSHD}");
+        let Some(program) = program() else {
+            println!("SKIPPED: {test}: there is no sshd");
             return None;
-        }
+        };
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for (name, kind) in [
@@ -70,7 +75,7 @@ impl Sshd {
         fs::write(at("config"), config).unwrap();
         // Where Debian's server wants to retreat to.
         let _ = fs::create_dir_all("/run/sshd");
-        let child = Command::new(SSHD)
+        let child = Command::new(program)
             .args(["-D", "-e", "-f"])
             .arg(at("config"))
             .stderr(fs::File::create(at("log")).unwrap())

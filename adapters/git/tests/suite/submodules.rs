@@ -98,8 +98,69 @@ fn submodules_that_never_end_are_refused() {
             chain.push(parent(&[("in", &last.url(), &head(last))]));
         }
         let e = refusal(open(), &with(chain[9].url())).await;
-        is(&e, ErrorKind::Exhausted, "nested too deep");
+        is(&e, ErrorKind::Exhausted, "nested deeper");
         fetch(open(), &with(chain[8].url())).await.unwrap();
+    });
+}
+
+/// Ten submodules in each of nine repositories would be a thousand million.
+#[test]
+fn submodules_that_multiply_are_refused() {
+    run("submodules_that_multiply_are_refused", async {
+        let mut last = Repo::small();
+        let mut chain = Vec::new();
+        for _ in 0..4 {
+            let (url, id) = (last.url(), head(&last));
+            let paths: Vec<_> = (0..10).map(|i| format!("m{i}")).collect();
+            let all: Vec<_> =
+                paths.iter().map(|p| (p.as_str(), url.as_str(), id.as_str())).collect();
+            chain.push(std::mem::replace(&mut last, parent(&all)));
+        }
+        is(&refusal(open(), &with(last.url())).await, ErrorKind::Exhausted, "more than 500");
+    });
+}
+
+#[test]
+fn a_commit_that_a_submodule_lacks_is_named_with_its_place() {
+    run("a_commit_that_a_submodule_lacks_is_named_with_its_place", async {
+        let leaf = Repo::small();
+        let gone = "12".repeat(20);
+        let middle = parent(&[("leaf", "../leaf.git", &gone)]);
+        let top = parent(&[("lib/middle", "../middle.git", &head(&middle))]);
+        let mut rules = Rules::serve("leaf.git", leaf.bare());
+        rules.repositories.insert("middle.git".into(), middle.bare());
+        rules.repositories.insert("top.git".into(), top.bare());
+        let server = Server::start(rules).await;
+        let e = refusal(open(), &with(server.url("top.git"))).await;
+        is(&e, ErrorKind::NotFound, "no such commit");
+        for part in [gone.as_str(), "lib/middle/leaf", &server.url("leaf.git")] {
+            assert!(e.to_string().contains(part), "{e} does not name {part}");
+        }
+        // And where everything is at hand.
+        let top = parent(&[("leaf", &leaf.url(), &gone)]);
+        let e = refusal(open(), &with(top.url())).await;
+        is(&e, ErrorKind::NotFound, "no such commit");
+        is(&e, ErrorKind::NotFound, &leaf.url());
+    });
+}
+
+/// Only the named commit of a submodule is received, not its history.
+#[test]
+fn submodules_are_received_without_their_history() {
+    run("submodules_are_received_without_their_history", async {
+        let leaf = Repo::empty();
+        let noise: String = (0..100_000).map(|i| format!("{:x}", (i * 7919) % 65_521)).collect();
+        leaf.write("noise", &noise).commit("large");
+        std::fs::remove_file(leaf.path().join("noise")).unwrap();
+        let old = leaf.write("small", "1").commit("small");
+        leaf.write("small", "2").commit("later");
+        let top = parent(&[("leaf", "../leaf.git", &old)]);
+        let mut rules = Rules::serve("leaf.git", leaf.bare());
+        rules.repositories.insert("top.git".into(), top.bare());
+        let server = Server::start(rules).await;
+        let config = GitConfig { bytes_max: 20_000, ..open() };
+        let (found, _) = fetch(config, &with(server.url("top.git"))).await.unwrap();
+        assert_eq!(found["leaf/small"], "1");
     });
 }
 
