@@ -1,22 +1,33 @@
 //! Building, and going on with what was interrupted: `build`, `resume`.
 
+mod ending;
+mod input;
 mod plan;
+mod signals;
 
 use crate::{
     args::{BuildArgs, Exit, ProgressKind, ResumeArgs},
     home::{Home, short},
+    instructions::Tally,
+    lines::{self, Lines},
     print,
-    screen::{self, Lines, Screen},
+    screen::{Board, DRAW_EVERY, Look, Screen},
 };
+use console::Term;
 use futures::StreamExt;
 use kiln::{
-    BuildId, BuildView, Engine, Error, ErrorKind, Outcome, Result, Seq, StepStatus, Submission,
-    port::Offset,
+    BuildId, Engine, Error, ErrorKind, Outcome, Result, Seq, Submission,
+    port::{LogRecord, Offset},
 };
-use std::path::PathBuf;
+use signals::Signals;
+use std::{io, path::PathBuf, time::Duration};
 use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinHandle,
+    sync::{
+        mpsc::{UnboundedReceiver, unbounded_channel},
+        oneshot,
+    },
+    task::{JoinError, JoinHandle},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 /// How a running build is shown.
@@ -32,29 +43,55 @@ pub(crate) async fn build(home: &Home, args: BuildArgs) -> Result<Exit> {
     let show = match (args.quiet, args.json, args.progress) {
         (true, _, _) => Show::Nothing,
         (_, true, _) => Show::Json,
-        (_, _, ProgressKind::Plain) => Show::Plain,
         (_, _, ProgressKind::Tty) => Show::Screen,
-        (_, _, ProgressKind::Auto) if print::is_terminal() => Show::Screen,
+        (_, _, ProgressKind::Auto) if print::can_move() => Show::Screen,
         _ => Show::Plain,
     };
+    let mut signals = Signals::take()?;
     let id = BuildId::random();
-    let planned = plan::plan(&args, &home.dir.join("tmp").join(format!("{id}.tar")))?;
-    let _archive = planned.archive.map(Temporary);
+    // Before the archive is there, so that nobody takes it for one that is left.
     let lock = home.lock(&id)?;
-    let submission = Submission::new(planned.plan).id(id).label("kiln.what", planned.what);
+    let archive = Temporary(home.archive(&id));
+    let input = match input::is_asked(&args)? {
+        false => None,
+        true => tokio::select! {
+            input = input::read(&args, archive.0.clone()) => Some(input?),
+            () = signals.next() => return Ok(Exit::Cancelled),
+        },
+    };
+    let planned = plan::plan(&args, input)?;
+    let mut submission = Submission::new(planned.plan).id(id);
+    for (name, value) in args.labels {
+        submission = submission.label(name, value);
+    }
+    submission = submission.label("kiln.what", planned.what);
+    if !args.tags.is_empty() {
+        submission = submission.label("kiln.tags", args.tags.join(" "));
+    }
     let build = home.engine.accept(submission).await?;
-    let outcome = drive(home, &build, show).await;
+    let driven = drive(home, &build, show, &mut signals).await;
     drop(lock);
-    let outcome = outcome?;
-    tell(home, &build, &outcome, show).await
+    if !matches!(driven, Ok(Some(_))) {
+        // It can be resumed, and needs its archive for that.
+        std::mem::forget(archive);
+    }
+    let unfinished = |e: Error| {
+        print::note(format!(
+            "note: build {} is not over; `kiln resume` goes on with it",
+            short(&build)
+        ));
+        e
+    };
+    let Some((outcome, tally)) = driven.map_err(unfinished)? else { return Ok(Exit::Cancelled) };
+    ending::tell(home, &build, &outcome, show, &tally).await
 }
 
-/// A file that is removed when nobody needs it any more.
+/// A file that is removed when nobody needs it any more; it need not be there.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // `kiln prune` has another chance at it.
+        // What cannot be removed now is swept later.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -67,163 +104,183 @@ pub(crate) async fn resume(home: &Home, args: ResumeArgs) -> Result<Exit> {
     if builds.is_empty() && !args.json {
         print::note("nothing was interrupted");
     }
+    let mut signals = Signals::take()?;
+    let show = match args.json {
+        true => Show::Json,
+        false if print::can_move() => Show::Screen,
+        false => Show::Plain,
+    };
     let mut worst = Exit::Fine;
     for build in builds {
         let _lock = home.lock(&build)?;
         if !args.json {
             print::note(format!("resuming build {}", short(&build)));
         }
-        let show = if args.json { Show::Json } else { Show::Plain };
-        let outcome = drive(home, &build, show).await?;
-        let exit = tell(home, &build, &outcome, show).await?;
+        let Some((outcome, tally)) = drive(home, &build, show, &mut signals).await? else {
+            return Ok(Exit::Cancelled);
+        };
+        let exit = ending::tell(home, &build, &outcome, show, &tally).await?;
         if exit as u8 > worst as u8 {
             worst = exit;
         }
     }
-    home.engine.tidy().await?;
+    home.sweep().await?;
     Ok(worst)
 }
 
-/// Drives a build and shows it meanwhile. The first signal cancels it, the second one by force.
-async fn drive(home: &Home, build: &BuildId, show: Show) -> Result<Outcome> {
+/// Drives a build and shows it meanwhile; `None` if the user would not wait for its end.
+async fn drive(
+    home: &Home,
+    build: &BuildId,
+    show: Show,
+    signals: &mut Signals,
+) -> Result<Option<(Outcome, Tally)>> {
     let engine = home.engine.clone();
     let from = engine.tools().log_sink.end(build).await?;
-    let shown = tokio::spawn(follow(engine.clone(), build.clone(), from, show));
+    let (notes, noted) = unbounded_channel();
+    let (stop, stopped) = oneshot::channel();
+    let shown = tokio::spawn(follow(engine.clone(), build.clone(), from, show, noted, stopped));
     let told = (show == Show::Json).then(|| tokio::spawn(events(engine.clone(), build.clone())));
-    let signals = tokio::spawn(obey(engine.clone(), build.clone()));
-    let outcome = engine.drive(build).await;
-    signals.abort();
-    if outcome.is_err() {
-        shown.abort();
+    let outcome = tokio::select! {
+        outcome = engine.drive(build) => Some(outcome),
+        () = signals.obey(&engine, build, &notes) => None,
+    };
+    let over = matches!(outcome, Some(Ok(_)));
+    if !over {
+        // The log goes on in whichever process drives the build next.
+        told.iter().for_each(JoinHandle::abort);
     }
-    finish(shown).await?;
+    let tally = finish(shown, stop, over).await?;
     if let Some(told) = told {
-        if outcome.is_err() {
-            told.abort();
+        match told.await {
+            Ok(done) => done?,
+            Err(e) if e.is_cancelled() => {}
+            Err(e) => return Err(broken(&e)),
         }
-        finish(told).await?;
     }
+    let Some(outcome) = outcome else { return Ok(None) };
     home.reindex(build).await?;
-    outcome
+    Ok(Some((outcome?, tally)))
 }
 
-async fn finish(task: JoinHandle<Result<()>>) -> Result<()> {
-    match task.await {
-        Ok(done) => done,
-        Err(e) if e.is_cancelled() => Ok(()),
-        Err(e) => Err(Error::new(ErrorKind::Unexpected, "kiln", e.to_string())),
+fn broken(e: &JoinError) -> Error {
+    Error::new(ErrorKind::Unexpected, "kiln", e.to_string())
+}
+
+/// How long the end of a log is waited for when its build is over. It comes at once, unless the
+/// log could not be closed.
+const END_TIME: Duration = Duration::from_secs(10);
+
+/// Waits until all is shown, if there is an end, and takes the screen away.
+async fn finish(
+    mut shown: JoinHandle<Result<Tally>>,
+    stop: oneshot::Sender<()>,
+    over: bool,
+) -> Result<Tally> {
+    if over && let Ok(done) = timeout(END_TIME, &mut shown).await {
+        return done.map_err(|e| broken(&e))?;
     }
+    // It may have ended by itself meanwhile.
+    let _ = stop.send(());
+    shown.await.map_err(|e| broken(&e))?
 }
 
-async fn follow(engine: Engine, build: BuildId, from: Offset, show: Show) -> Result<()> {
-    let names = engine.view(&build).await?.step_views.into_iter().map(|s| s.name);
-    let mut lines = Lines::new(names.collect());
-    let mut screen = (show == Show::Screen).then(Screen::new);
-    let mut log = engine.log(&build, from);
-    while let Some(record) = log.next().await {
-        let record = record?;
-        match (&mut screen, show) {
-            (_, Show::Nothing) => {}
-            (_, Show::Json) => print::json(&screen::as_json(&record)),
-            (Some(screen), _) => screen.take(&mut lines, &record),
-            (None, _) => lines.take(&record).into_iter().for_each(print::note),
+/// Where records and notes go.
+enum Viewer {
+    Nothing,
+    Plain(Lines, Tally),
+    Screen(Box<Screen>),
+    Json(Vec<String>, Tally),
+}
+
+impl Viewer {
+    fn new(show: Show, build: &BuildId, names: Vec<String>) -> Self {
+        match show {
+            Show::Nothing => Self::Nothing,
+            Show::Json => Self::Json(names, Tally::default()),
+            Show::Plain => {
+                Self::Plain(Lines::new(names, print::colours(&io::stderr())), Tally::default())
+            }
+            Show::Screen => {
+                let title = format!("build {}", short(build));
+                let board = Board::new(Look::of(&io::stderr()), title, names);
+                Self::Screen(Box::new(Screen::new(Term::stderr(), board)))
+            }
         }
     }
-    match (screen, show) {
-        (Some(screen), _) => screen.close(&mut lines),
-        (None, Show::Plain) => lines.rest().into_iter().for_each(print::note),
-        _ => {}
+
+    fn take(&mut self, record: &LogRecord) {
+        match self {
+            Self::Nothing => {}
+            Self::Plain(lines, tally) => {
+                tally.take(record);
+                lines.take(record).into_iter().for_each(print::note);
+            }
+            Self::Screen(screen) => screen.take(record),
+            Self::Json(names, tally) => {
+                tally.take(record);
+                lines::print_json(record, names);
+            }
+        }
     }
-    Ok(())
+
+    fn note(&mut self, line: &str) {
+        match self {
+            Self::Screen(screen) => screen.stopping(line),
+            _ => print::note(line),
+        }
+    }
+
+    fn draw(&mut self) {
+        if let Self::Screen(screen) = self {
+            screen.draw();
+        }
+    }
+
+    fn close(self) -> Tally {
+        match self {
+            Self::Nothing => Tally::default(),
+            Self::Json(_, tally) => tally,
+            Self::Plain(mut lines, tally) => {
+                lines.rest().into_iter().for_each(print::note);
+                tally
+            }
+            Self::Screen(screen) => screen.close(),
+        }
+    }
+}
+
+async fn follow(
+    engine: Engine,
+    build: BuildId,
+    from: Offset,
+    show: Show,
+    mut notes: UnboundedReceiver<String>,
+    mut stop: oneshot::Receiver<()>,
+) -> Result<Tally> {
+    let names = engine.view(&build).await?.step_views.into_iter().map(|s| s.name);
+    let mut viewer = Viewer::new(show, &build, names.collect());
+    let mut log = engine.log(&build, from);
+    let mut tick = interval(DRAW_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            record = log.next() => match record {
+                Some(record) => viewer.take(&record?),
+                None => break,
+            },
+            Some(note) = notes.recv() => viewer.note(&note),
+            _ = &mut stop => break,
+            _ = tick.tick(), if show == Show::Screen => viewer.draw(),
+        }
+    }
+    Ok(viewer.close())
 }
 
 async fn events(engine: Engine, build: BuildId) -> Result<()> {
     let mut events = engine.events(&build, Seq::START);
     while let Some(event) = events.next().await {
-        print::json(&serde_json::json!({ "type": "event", "event": event? }));
+        print::json("event", serde_json::json!({ "event": event? }));
     }
     Ok(())
-}
-
-async fn obey(engine: Engine, build: BuildId) -> Result<()> {
-    let wrong = |e: std::io::Error| Error::new(ErrorKind::Unexpected, "kiln", e.to_string());
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
-    for force in [false, true] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        print::note(match force {
-            false => "stopping; once more to stop at once, without after-steps",
-            true => "stopping at once",
-        });
-        let cancelled = engine.cancel(&build, "interrupted by a signal", force).await;
-        if let Err(e) = cancelled.as_ref()
-            && e.kind() != ErrorKind::Conflict
-        {
-            print::note(format!("warning: {e}"));
-        }
-    }
-    std::future::pending().await
-}
-
-/// Tells how a build ended.
-async fn tell(home: &Home, build: &BuildId, outcome: &Outcome, show: Show) -> Result<Exit> {
-    let view = home.engine.view(build).await?;
-    let image = view.step_views.iter().find_map(|s| s.output.as_ref()?.image.clone());
-    let digests: Vec<_> =
-        view.step_views.iter().filter_map(|s| s.output.as_ref()?.digest.clone()).collect();
-    match show {
-        Show::Json => print::json(&serde_json::json!({
-            "type": "result",
-            "build": build,
-            "outcome": outcome.word(),
-            "image": image,
-            "digests": digests,
-        })),
-        Show::Nothing => {
-            if let Some(image) = image.filter(|_| *outcome == Outcome::Succeeded) {
-                print::result(image.id);
-            }
-        }
-        _ => {
-            if let Some(image) = image.filter(|_| *outcome == Outcome::Succeeded) {
-                print::result(format!("image   {}  {}", image.id, print::bytes(image.bytes)));
-                for tag in &image.tags {
-                    print::result(format!("tag     {tag}"));
-                }
-            }
-            for digest in &digests {
-                print::result(format!("pushed  {digest}"));
-            }
-            let took = view.summary.finished_at.unwrap_or_default().since(view.summary.accepted_at);
-            print::note(format!(
-                "build {} {} in {}",
-                short(build),
-                outcome.word(),
-                print::time(took)
-            ));
-        }
-    }
-    if show != Show::Json {
-        blame(&view, outcome);
-    }
-    Ok(match outcome {
-        Outcome::Succeeded => Exit::Fine,
-        Outcome::Failed { .. } | Outcome::TimedOut => Exit::Failed,
-        Outcome::Errored { .. } => Exit::Errored,
-        Outcome::Cancelled => Exit::Cancelled,
-    })
-}
-
-fn blame(view: &BuildView, outcome: &Outcome) {
-    if matches!(outcome, Outcome::Succeeded | Outcome::Cancelled) {
-        return;
-    }
-    for step in view.step_views.iter().filter(|s| s.status == StepStatus::Failed) {
-        if let Some(failure) = &step.failure {
-            print::step_failure(&step.name, failure);
-        }
-    }
 }

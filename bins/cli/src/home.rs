@@ -1,6 +1,9 @@
 //! The data directory, and the engine over it.
 
-use crate::print;
+use crate::{
+    args::{Place, now},
+    print, text,
+};
 use kiln::{
     BuildId, Engine, Error, ErrorKind, Result,
     port::{BuildFilter, BuildSummary, Index, Page},
@@ -11,7 +14,7 @@ use kiln_git::{GitConfig, GitSource};
 use kiln_sqlite::SqliteDb;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,7 +24,8 @@ use std::{
 pub(crate) struct Home {
     pub(crate) dir: PathBuf,
     pub(crate) engine: Engine,
-    pub(crate) docker: DockerClient,
+    /// Why there is no Docker engine to clean up with, if it is known already.
+    pub(crate) no_docker: Option<Error>,
 }
 
 fn var(name: &str) -> Option<String> {
@@ -39,10 +43,62 @@ fn default_dir() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".local/share/kiln"))
 }
 
+/// The directory that the arguments and the environment name, as an absolute path.
+pub(crate) fn dir(place: &Place) -> Result<PathBuf> {
+    let dir = place.home.clone().map_or_else(default_dir, Ok)?;
+    std::path::absolute(&dir).map_err(|e| unusable(&dir, &e))
+}
+
+/// The Docker engine that the arguments and the environment name.
+pub(crate) fn docker_config(place: &Place) -> Result<DockerConfig> {
+    DockerConfig::from_vars(|name| match name {
+        "DOCKER_HOST" => place.host.clone(),
+        _ => var(name),
+    })
+    .map_err(|e| Error::new(ErrorKind::Invalid, "kiln", e.to_string()))
+}
+
+/// The engine over a data directory; it can only look back where there is no Docker.
+fn engine(dir: &Path, docker: Option<DockerClient>) -> Result<Engine> {
+    let db = SqliteDb::open(&dir.join("kiln.db"))?;
+    let logs = Arc::new(FileLogs::open(dir.join("logs"))?);
+    let git = var("HOME").map_or_else(GitConfig::default, GitConfig::for_home);
+    let mut engine = Engine::builder()
+        .store(Arc::new(db.store()))
+        .index(Arc::new(db.index()))
+        .log_sink(logs.clone())
+        .log_reader(logs)
+        .artifacts(Arc::new(FileArtifacts::open(dir.join("artifacts"))?))
+        .workspaces(Arc::new(FileWorkspaces::open(dir.join("work"))?))
+        .source(GitSource::new(git))
+        .allow_local_paths(true);
+    if let Some(docker) = docker {
+        engine = engine
+            .builder(DockerBuilder::new(docker.clone()))
+            .registry(Arc::new(DockerRegistry::new(docker)));
+    }
+    Ok(engine.build())
+}
+
 impl Home {
-    pub(crate) fn open(dir: Option<PathBuf>, host: Option<String>) -> Result<Self> {
-        let dir = dir.map_or_else(default_dir, Ok)?;
-        let dir = std::path::absolute(&dir).map_err(|e| unusable(&dir, &e))?;
+    /// Opens the data directory, for what needs no Docker engine.
+    pub(crate) fn open(place: &Place) -> Result<Self> {
+        Self::open_with(place, docker_config(place)?)
+    }
+
+    /// Opens the data directory to build there, with contexts up to a size.
+    pub(crate) fn open_to_build(place: &Place, context_max: Option<u64>) -> Result<Self> {
+        let mut config = docker_config(place)?;
+        config.context_bytes_max = context_max.unwrap_or(config.context_bytes_max);
+        let mut home = Self::open_with(place, config)?;
+        match home.no_docker.take() {
+            Some(e) => Err(e),
+            None => Ok(home),
+        }
+    }
+
+    fn open_with(place: &Place, config: DockerConfig) -> Result<Self> {
+        let dir = dir(place)?;
         for part in [dir.clone(), dir.join("drivers"), dir.join("tmp")] {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -50,28 +106,12 @@ impl Home {
                 .create(&part)
                 .map_err(|e| unusable(&part, &e))?;
         }
-        let config = DockerConfig::from_vars(|name| match name {
-            "DOCKER_HOST" => host.clone(),
-            _ => var(name),
-        })
-        .map_err(|e| Error::new(ErrorKind::Invalid, "kiln", e.to_string()))?;
-        let docker = DockerClient::new(config)?;
-        let db = SqliteDb::open(&dir.join("kiln.db"))?;
-        let logs = Arc::new(FileLogs::open(dir.join("logs"))?);
-        let git = var("HOME").map_or_else(GitConfig::default, GitConfig::for_home);
-        let engine = Engine::builder()
-            .store(Arc::new(db.store()))
-            .index(Arc::new(db.index()))
-            .log_sink(logs.clone())
-            .log_reader(logs)
-            .artifacts(Arc::new(FileArtifacts::open(dir.join("artifacts"))?))
-            .workspaces(Arc::new(FileWorkspaces::open(dir.join("work"))?))
-            .source(GitSource::new(git))
-            .builder(DockerBuilder::new(docker.clone()))
-            .registry(Arc::new(DockerRegistry::new(docker.clone())))
-            .allow_local_paths(true)
-            .build();
-        Ok(Self { dir, engine, docker })
+        let (docker, no_docker) = match DockerClient::new(config) {
+            Ok(docker) => (Some(docker), None),
+            Err(e) => (None, Some(e)),
+        };
+        let engine = engine(&dir, docker).map_err(ours)?;
+        Ok(Self { dir, engine, no_docker })
     }
 
     fn lock_file(&self, build: &BuildId) -> PathBuf {
@@ -82,21 +122,63 @@ impl Home {
     /// system gives it back when this process ends, however it ends. `Conflict` if another has it.
     pub(crate) fn lock(&self, build: &BuildId) -> Result<DriverLock> {
         let path = self.lock_file(build);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| unusable(&path, &e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(DriverLock { path, _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::new(ErrorKind::Conflict, "kiln", "another kiln drives this build now")
-                    .with("build", build))
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|e| unusable(&path, &e))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let message = "another kiln drives this build now";
+                    return Err(
+                        Error::new(ErrorKind::Conflict, "kiln", message).with("build", build)
+                    );
+                }
+                Err(TryLockError::Error(e)) => return Err(unusable(&path, &e)),
             }
-            Err(TryLockError::Error(e)) => Err(unusable(&path, &e)),
+            // Whoever had it may have removed the file between our two calls: then the next one
+            // would make and lock another of this name.
+            let ours = file.metadata().map_err(|e| unusable(&path, &e))?.ino();
+            if fs::metadata(&path).is_ok_and(|there| there.ino() == ours) {
+                return Ok(DriverLock { path, _file: file });
+            }
         }
+    }
+
+    /// Where the archive is kept that a build was given on standard input.
+    pub(crate) fn archive(&self, build: &BuildId) -> PathBuf {
+        self.dir.join("tmp").join(format!("{build}.tar"))
+    }
+
+    /// Removes what dead builds left: here, and in the engine if there is one.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        if self.no_docker.is_none() {
+            self.engine.tidy().await?;
+        }
+        self.sweep_archives().await
+    }
+
+    /// Removes archives whose build is over or never was. One that can be resumed needs its own.
+    async fn sweep_archives(&self) -> Result<()> {
+        let tmp = self.dir.join("tmp");
+        let unfinished = self.engine.unfinished().await?;
+        for entry in fs::read_dir(&tmp).map_err(|e| unusable(&tmp, &e))?.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|n| n.strip_suffix(".tar"));
+            let Some(build) = id.and_then(|id| BuildId::new(id).ok()) else { continue };
+            if unfinished.contains(&build) {
+                continue;
+            }
+            // It may be about to be accepted: whoever drives it took its lock first.
+            if let Ok(_lock) = self.lock(&build) {
+                fs::remove_file(entry.path()).map_err(|e| unusable(&entry.path(), &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// The unfinished builds that nobody drives.
@@ -125,7 +207,7 @@ impl Home {
             }
             Err(e) => print::note(format!("warning: {e}")),
         }
-        if let Err(e) = self.engine.tidy().await {
+        if let Err(e) = self.sweep().await {
             print::note(format!("warning: what a dead build left could not be removed: {e}"));
         }
     }
@@ -133,7 +215,8 @@ impl Home {
     /// The build that an id, or the beginning of one, names.
     pub(crate) async fn find(&self, prefix: &str) -> Result<BuildSummary> {
         let filter = BuildFilter { id_prefix: Some(prefix.into()), ..BuildFilter::default() };
-        let mut found = self.engine.list(&filter, &Page { max: 10, after: None }).await?;
+        let mut found =
+            self.engine.list(&filter, &Page { max: CANDIDATES_MAX + 1, after: None }).await?;
         if let Some(exact) = found.iter().find(|b| b.build.as_str() == prefix) {
             return Ok(exact.clone());
         }
@@ -145,15 +228,13 @@ impl Home {
             )
             .hint("`kiln builds` lists them.")),
             1 => Ok(found.remove(0)),
-            _ => {
-                let names: Vec<_> = found.iter().map(|b| b.build.to_string()).collect();
-                Err(Error::new(
-                    ErrorKind::Invalid,
-                    "kiln",
-                    format!("several builds begin with `{prefix}`"),
-                )
-                .with("builds", names.join(", "))
-                .hint("Write more of the id."))
+            n => {
+                let mut names: Vec<_> = found.iter().take(CANDIDATES_MAX).map(candidate).collect();
+                if n > CANDIDATES_MAX {
+                    names.push("and more".into());
+                }
+                let message = format!("several builds begin with `{prefix}`: {}", names.join(", "));
+                Err(Error::new(ErrorKind::Invalid, "kiln", message).hint("Write more of the id."))
             }
         }
     }
@@ -163,6 +244,14 @@ impl Home {
         let index: &Arc<dyn Index> = &self.engine.tools().index;
         index.put(&self.engine.view(build).await?.summary).await
     }
+}
+
+/// How many builds are named where one was meant.
+const CANDIDATES_MAX: usize = 5;
+
+/// A build among others that could be meant: enough of its id to tell it from them, and its age.
+fn candidate(build: &BuildSummary) -> String {
+    format!("{} ({})", build.build, text::ago(now().since(build.accepted_at)))
 }
 
 /// The right to drive a build; see [`Home::lock`].
@@ -183,6 +272,20 @@ impl Drop for DriverLock {
 pub(crate) fn short(build: &BuildId) -> &str {
     let id = build.as_str();
     id.get(..12).unwrap_or(id)
+}
+
+/// Whatever is wrong with the data directory is wrong on this side, and not how Kiln is used.
+fn ours(e: Error) -> Error {
+    let kind = match e.kind() {
+        kind @ (ErrorKind::Corrupt | ErrorKind::Exhausted | ErrorKind::Unavailable) => kind,
+        _ => ErrorKind::Unexpected,
+    };
+    let mut error = Error::new(kind, e.operation(), e.to_string())
+        .hint(e.hint_text().unwrap_or("Choose another directory with --home or KILN_HOME."));
+    if let Some(cause) = std::error::Error::source(&e) {
+        error = error.source(cause.to_string());
+    }
+    error
 }
 
 fn unusable(path: &Path, e: &std::io::Error) -> Error {

@@ -2,21 +2,37 @@
 
 mod args;
 mod build;
+mod builds;
+mod cancel;
 mod doctor;
-mod history;
 mod home;
-mod keep;
+mod instructions;
+mod lines;
+mod logs;
+mod manual;
 mod print;
+mod prune;
 mod screen;
+mod show;
+mod text;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = args::Args::parse();
-    match args.run().await {
-        Ok(code) => code.into(),
-        Err(e) => print::failure(&e),
-    }
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => {
+            // What could not be read cannot say how errors are wanted, but the words are there.
+            if e.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+                print::wrong_use(&e.to_string());
+                return print::end(args::Exit::Usage);
+            }
+            e.exit()
+        }
+    };
+    let json = args.json();
+    let exit = args.run().await.unwrap_or_else(|e| print::failure(&e, json));
+    print::end(exit)
 }

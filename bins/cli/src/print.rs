@@ -1,54 +1,154 @@
-//! What goes to the terminal: results to standard output, everything else to standard error.
+//! What goes out: results to standard output, everything else to standard error.
 
-use crate::args::Exit;
+use crate::{args::Exit, text};
 use kiln::{Error, ErrorKind, Failure};
+use serde::Serialize;
 use std::{
-    borrow::Cow,
     fmt::Display,
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    sync::OnceLock,
 };
 
-/// Prints a result. A reader that went away, as `head` does, is no fault.
+/// The version of everything that `--json` prints. A field may be added without changing it.
+const JSON_VERSION: u32 = 1;
+
+/// Why standard output takes nothing more. There is one for the process, as there is one output.
+static OUTPUT_FAILED: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a result as a line, or as several.
 pub(crate) fn result(text: impl Display) {
-    let _ = writeln!(io::stdout(), "{text}");
+    raw(format!("{text}\n").as_bytes());
 }
 
-/// Prints a value as one line of JSON.
-pub(crate) fn json(value: &impl serde::Serialize) {
-    result(serde_json::to_string(value).unwrap_or_default());
+/// Prints bytes as they are. After a failure nothing more is printed, and [`end`] tells of it.
+pub(crate) fn raw(bytes: &[u8]) {
+    if OUTPUT_FAILED.get().is_some() {
+        return;
+    }
+    let mut out = io::stdout().lock();
+    if let Err(e) = out.write_all(bytes).and_then(|()| out.flush()) {
+        // Only the first failure counts.
+        let _ = OUTPUT_FAILED.set(e);
+    }
+}
+
+/// Whether nobody reads any more, so that there is no use in going on.
+pub(crate) fn nobody_reads() -> bool {
+    OUTPUT_FAILED.get().is_some()
+}
+
+/// The code to end with. A reader that went away, as `head` does, is no fault; a full disk is.
+pub(crate) fn end(exit: Exit) -> ExitCode {
+    match OUTPUT_FAILED.get() {
+        Some(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            note(format!("error: standard output cannot be written: {e}"));
+            if exit == Exit::Fine { Exit::Errored } else { exit }.into()
+        }
+        _ => exit.into(),
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    version: u32,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(flatten)]
+    body: T,
+}
+
+/// Prints an object as one line of JSON, with the version of the format and the kind of line.
+pub(crate) fn json(kind: &str, body: impl Serialize) {
+    let line = Line { version: JSON_VERSION, kind, body };
+    match serde_json::to_string(&line) {
+        Ok(line) => result(line),
+        Err(e) => note(format!("warning: a line of type {kind} cannot be written as JSON: {e}")),
+    }
 }
 
 /// Tells the reader something beside the result.
 pub(crate) fn note(text: impl Display) {
+    // Without standard error there is nobody left to tell.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Whether standard error is a terminal that takes colours.
-pub(crate) fn is_terminal() -> bool {
-    io::stderr().is_terminal()
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// Whether standard error is a terminal on which a screen can move, and nobody asked for none.
+pub(crate) fn can_move() -> bool {
+    io::stderr().is_terminal() && var("TERM").is_some_and(|t| t != "dumb") && var("CI").is_none()
+}
+
+/// Whether an output shows colours: it is a terminal that can, and `NO_COLOR` is not set.
+pub(crate) fn colours(output: &impl IsTerminal) -> bool {
+    var("NO_COLOR").is_none()
+        && (var("CLICOLOR_FORCE").is_some_and(|v| v != "0")
+            || (output.is_terminal() && var("TERM").is_some_and(|t| t != "dumb")))
+}
+
+/// Whether more than ASCII can be shown, by the locale.
+pub(crate) fn unicode() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| var(name));
+    // Without any locale it is most likely a container, whose terminal is somebody's real one.
+    locale.is_none_or(|l| {
+        let l = l.to_ascii_lowercase();
+        l.contains("utf-8") || l.contains("utf8")
+    })
+}
+
+/// An error as JSON tells it.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    kind: ErrorKind,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+    exit_code: u8,
 }
 
 /// Prints why the command could not do its work, and says with which code it ends.
-pub(crate) fn failure(e: &Error) -> ExitCode {
-    note(format!("error: {}{}", clean(&e.to_string()), causes(e)));
-    if let Some(hint) = e.hint_text() {
-        note(format!("help: {}", clean(hint)));
-    }
-    match e.kind() {
+pub(crate) fn failure(e: &Error, as_json: bool) -> Exit {
+    let exit = match e.kind() {
         ErrorKind::Invalid | ErrorKind::Unsupported => Exit::Usage,
-        ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Failed => Exit::Failed,
+        ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Failed | ErrorKind::Conflict => {
+            Exit::Failed
+        }
         ErrorKind::Cancelled => Exit::Cancelled,
         _ => Exit::Errored,
+    };
+    let message = format!("{e}{}", causes(e));
+    if as_json {
+        let help = e.hint_text();
+        json("error", ErrorLine { kind: e.kind(), message, help, exit_code: exit as u8 });
+        return exit;
     }
-    .into()
+    note(format!("error: {}", text::plain(&message)));
+    if let Some(hint) = e.hint_text() {
+        note(format!("help: {}", text::plain(hint)));
+    }
+    exit
+}
+
+/// Prints that the command was used wrongly, as JSON: of what is said to people, the first
+/// paragraph says what is wrong, and tips say what was meant.
+pub(crate) fn wrong_use(said: &str) {
+    let said = text::plain(said);
+    let first = said.split("\n\n").next().unwrap_or_default().trim();
+    let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    let tips: Vec<_> = said.lines().filter_map(|line| line.trim().strip_prefix("tip: ")).collect();
+    let tips = tips.join("; ");
+    let (kind, help) = (ErrorKind::Invalid, Some(tips.as_str()).filter(|t| !t.is_empty()));
+    json("error", ErrorLine { kind, message, help, exit_code: Exit::Usage as u8 });
 }
 
 /// Prints why a step failed.
 pub(crate) fn step_failure(step: &str, failure: &Failure) {
-    note(format!("error: step `{step}`: {}", clean(&failure.message)));
+    note(format!("error: step `{step}`: {}", text::plain(&failure.message)));
     if let Some(hint) = &failure.hint {
-        note(format!("help: {}", clean(hint)));
+        note(format!("help: {}", text::plain(hint)));
     }
 }
 
@@ -59,76 +159,5 @@ fn causes(e: &Error) -> String {
         text.push_str(&format!(": {cause}"));
         next = cause.source();
     }
-    clean(&text).into_owned()
-}
-
-/// Text from elsewhere without anything that could move the cursor or change the terminal. Colours
-/// stay, and so do line breaks and tabs.
-pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
-        return Cow::Borrowed(text);
-    }
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find(|c: char| c.is_control() && c != '\n' && c != '\t') {
-        out.push_str(&rest[..at]);
-        let (colour, after) = colour(&rest[at..]);
-        out.push_str(colour);
-        rest = after;
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
-}
-
-/// Takes one control sequence off the beginning: a colour is kept, anything else is not.
-fn colour(text: &str) -> (&str, &str) {
-    if let Some(body) = text.strip_prefix("\u{1b}[") {
-        let end = body
-            .find(|c: char| !(c.is_ascii_digit() || c == ';' || c == '?'))
-            .unwrap_or(body.len());
-        let last = body[end..].chars().next();
-        let whole = 2 + end + last.map_or(0, char::len_utf8);
-        let keep = if last == Some('m') { &text[..whole] } else { "" };
-        return (keep, &text[whole..]);
-    }
-    let one = text.chars().next().map_or(0, char::len_utf8);
-    ("", &text[one..])
-}
-
-/// A number of bytes for people.
-pub(crate) fn bytes(n: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let (mut value, mut unit) = (n as f64, 0);
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-/// A time for people.
-pub(crate) fn time(time: std::time::Duration) -> String {
-    match time.as_secs() {
-        0..60 => format!("{:.1}s", time.as_secs_f64()),
-        s @ 60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        s => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logs_cannot_move_the_cursor() {
-        assert_eq!(clean("a\u{1b}[31mred\u{1b}[0m\tb\n"), "a\u{1b}[31mred\u{1b}[0m\tb\n");
-        assert_eq!(clean("a\u{1b}[2Jb\u{1b}[1;1Hc\rd\u{7}"), "abcd");
-        assert_eq!(clean("\u{1b}]0;title\u{7}x\u{1b}["), "]0;titlex");
-    }
-
-    #[test]
-    fn sizes_and_times_are_short() {
-        assert_eq!((bytes(999), bytes(1_500_000)), ("999 B".into(), "1.5 MB".into()));
-        assert_eq!(time(std::time::Duration::from_millis(1250)), "1.2s");
-        assert_eq!(time(std::time::Duration::from_secs(125)), "2m05s");
-    }
+    text
 }

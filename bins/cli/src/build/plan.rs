@@ -1,5 +1,6 @@
 //! From the arguments of `kiln build` to a plan.
 
+use super::input::Input;
 use crate::args::BuildArgs;
 use kiln::{
     Attempts, BuildSpec, Context, Error, ErrorKind, ImageFrom, ImageRef, Op, Plan, Recipe, RelPath,
@@ -7,60 +8,47 @@ use kiln::{
 };
 use std::{
     collections::BTreeMap,
-    fs::OpenOptions,
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
-
-/// The longest Dockerfile that is read from standard input.
-const DOCKERFILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A plan, and what belongs to it.
 pub(super) struct Planned {
     pub(super) plan: Plan,
     /// What is built, for lists.
     pub(super) what: String,
-    /// The archive that came on standard input.
-    pub(super) archive: Option<PathBuf>,
 }
 
-fn usage(message: impl Into<String>) -> Error {
+pub(super) fn usage(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, "kiln build", message)
 }
 
-pub(super) fn plan(args: &BuildArgs, archive: &Path) -> Result<Planned> {
-    let tags = args.tags.iter().map(|t| image(t)).collect::<Result<Vec<_>>>()?;
+/// Makes a plan of the arguments and of what came on standard input, if that was asked for.
+pub(super) fn plan(args: &BuildArgs, input: Option<Input>) -> Result<Planned> {
+    let tags = images(&args.tags)?;
     let mut plan = Plan::builder();
-    let (mut what, mut kept) = (args.context.clone(), None);
+    let mut what = args.context.clone();
     let mut fetched = None;
-    let mut recipe = Recipe::Dockerfile { path: args.file.clone() };
+    let mut recipe = match (&args.file, &input) {
+        (_, Some(Input::Dockerfile(text))) => Recipe::Inline { text: text.clone() },
+        (file, _) => Recipe::Dockerfile { path: file.clone() },
+    };
     let context = if args.context == "-" {
-        match standard_input(archive)? {
-            Input::Dockerfile(text) => {
-                if args.file.is_some() {
-                    return Err(usage("--file has no place beside a Dockerfile on standard input"));
-                }
-                recipe = Recipe::Inline { text };
-                Context::Empty
-            }
-            Input::Archive => {
-                kept = Some(archive.to_owned());
-                Context::Archive { path: archive.to_owned() }
-            }
+        match input {
+            Some(Input::Archive(path)) => Context::Archive { path },
+            _ => Context::Empty,
         }
     } else if kiln_git::url::is_git_url(&args.context) && !Path::new(&args.context).is_dir() {
         kiln_git::url::parse(&args.context).map_err(|e| usage(e.to_string()))?;
         let mut source = SourceSpec::new(&args.context);
         source.submodules = args.submodules;
-        let fetch =
-            Op::Fetch { source, into: RelPath::new("source").map_err(|e| usage(e.to_string()))? };
+        let path = RelPath::new("source").map_err(|e| usage(e.to_string()))?;
+        let fetch = Op::Fetch { source, into: path.clone() };
         fetched = Some(plan.step(Step::new("fetch", fetch).attempts(Attempts::up_to(3))));
-        Context::Workspace { path: RelPath::new("source").map_err(|e| usage(e.to_string()))? }
+        Context::Workspace { path }
     } else {
         let path = directory(&args.context)?;
-        if let Some(file) = &args.file {
-            recipe = Recipe::Dockerfile { path: Some(dockerfile(&path, file)?) };
+        if let Recipe::Dockerfile { path: Some(file) } = &mut recipe {
+            *file = dockerfile(&path, file)?;
         }
         what = path.display().to_string();
         Context::Directory { path }
@@ -68,7 +56,7 @@ pub(super) fn plan(args: &BuildArgs, archive: &Path) -> Result<Planned> {
     let spec = BuildSpec {
         tags: tags.clone(),
         args: build_args(&args.build_args)?,
-        labels: labels(&args.labels)?,
+        labels: args.labels.iter().cloned().collect(),
         target: args.target.clone(),
         no_cache: args.no_cache,
         pull: args.pull,
@@ -89,7 +77,22 @@ pub(super) fn plan(args: &BuildArgs, archive: &Path) -> Result<Planned> {
         plan.timeout(limit);
     }
     let plan = plan.finish().map_err(|e| usage(e.to_string()))?;
-    Ok(Planned { plan, what, archive: kept })
+    Ok(Planned { plan, what })
+}
+
+/// The names of the image, each once.
+fn images(tags: &[String]) -> Result<Vec<ImageRef>> {
+    let mut all: Vec<ImageRef> = Vec::new();
+    for tag in tags {
+        let image = image(tag)?;
+        let same = |other: &ImageRef| {
+            (other.name(), other.tag_or_latest()) == (image.name(), image.tag_or_latest())
+        };
+        if !all.iter().any(same) {
+            all.push(image);
+        }
+    }
+    Ok(all)
 }
 
 fn image(text: &str) -> Result<ImageRef> {
@@ -151,56 +154,22 @@ fn build_args(args: &[String]) -> Result<BTreeMap<String, Value>> {
     Ok(all)
 }
 
-fn labels(labels: &[String]) -> Result<BTreeMap<String, String>> {
-    let read = |label: &String| match label.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(usage(format!("`--label {label}`: write NAME=VALUE"))),
-    };
-    labels.iter().map(read).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-enum Input {
-    Dockerfile(String),
-    Archive,
-}
+    #[test]
+    fn a_name_counts_once_however_it_is_written() {
+        let tags = ["app", "app:latest", "docker.io/library/app", "app:2"].map(String::from);
+        let names: Vec<_> = images(&tags).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["app", "app:2"]);
+    }
 
-fn standard_input(archive: &Path) -> Result<Input> {
-    let wrong = |e: std::io::Error| {
-        Error::new(ErrorKind::Unexpected, "kiln build", "standard input cannot be taken in")
-            .source(e.to_string())
-    };
-    let mut input = std::io::stdin().lock();
-    let mut head = Vec::new();
-    (&mut input).take(512).read_to_end(&mut head).map_err(wrong)?;
-    if head.is_empty() {
-        return Err(usage("standard input is empty; pipe a Dockerfile or a tar archive into it"));
+    #[test]
+    fn an_argument_without_a_value_is_left_to_the_recipe() {
+        let args = ["A=1=2".to_owned(), "KILN_TEST_NO_SUCH_VARIABLE".to_owned()];
+        let read = build_args(&args).unwrap();
+        assert_eq!(read.len(), 1);
+        assert!(build_args(&["=x".to_owned()]).is_err());
     }
-    if is_archive(&head) {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(archive)
-            .map_err(wrong)?;
-        let copied = file.write_all(&head).and_then(|()| std::io::copy(&mut input, &mut file));
-        if let Err(e) = copied {
-            let _ = std::fs::remove_file(archive);
-            return Err(wrong(e));
-        }
-        return Ok(Input::Archive);
-    }
-    input.take(DOCKERFILE_BYTES_MAX).read_to_end(&mut head).map_err(wrong)?;
-    if head.len() as u64 > DOCKERFILE_BYTES_MAX {
-        return Err(usage("the Dockerfile on standard input is larger than 4 MiB"));
-    }
-    String::from_utf8(head)
-        .map(Input::Dockerfile)
-        .map_err(|_| usage("standard input is neither a Dockerfile nor a tar archive"))
-}
-
-/// Whether these are the first bytes of a tar archive, plain or compressed.
-fn is_archive(head: &[u8]) -> bool {
-    const COMPRESSED: [&[u8]; 4] =
-        [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z'], &[0x28, 0xb5, 0x2f, 0xfd]];
-    head.get(257..262) == Some(b"ustar") || COMPRESSED.iter().any(|magic| head.starts_with(magic))
 }

@@ -1,0 +1,43 @@
+//! The Docker engine and its disk.
+
+use super::{data::disk, finding::Finding};
+use kiln_docker::{DockerClient, DockerConfig, Host};
+use std::path::Path;
+
+/// Whether the engine answers, how it would build, and how much room it has.
+pub(super) async fn engine(config: &DockerConfig) -> Vec<Finding> {
+    const ENGINE: &str = "Docker engine";
+    const BUILDER: &str = "builder";
+    let client = match DockerClient::new(config.clone()) {
+        Ok(client) => client,
+        Err(e) => return vec![Finding::error(ENGINE, &e)],
+    };
+    let info = match client.info().await {
+        Ok(info) => info,
+        Err(e) => return vec![Finding::error(ENGINE, &e)],
+    };
+    let host = &config.host;
+    let (version, api) = (&info.version, &info.api_version);
+    let mut findings = vec![Finding::fine(ENGINE, format!("{version} (API {api}) at {host}"))];
+    findings.push(match client.uses_buildkit().await {
+        Ok(true) if info.has_buildkit() => Finding::fine(BUILDER, "BuildKit"),
+        Ok(true) => Finding::problem(
+            BUILDER,
+            "BuildKit is asked for, and this engine has none",
+            "Unset DOCKER_BUILDKIT, or use Docker 18.09 or newer.",
+        ),
+        Ok(false) => Finding::warning(
+            BUILDER,
+            "the classic builder, which is slower",
+            "Unset DOCKER_BUILDKIT=0, or use Docker 18.09 or newer.",
+        ),
+        Err(e) => Finding::error(BUILDER, &e),
+    });
+    // The engine of another host has its disk there.
+    if let (Host::Unix(_), Some(root)) = (host, info.root_dir.as_deref().map(Path::new))
+        && root.exists()
+    {
+        findings.push(disk("disk of the Docker engine", root, "`docker system prune` frees some."));
+    }
+    findings
+}

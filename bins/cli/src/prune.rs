@@ -1,0 +1,86 @@
+//! Keeping the data directory small: `prune`.
+
+use crate::{
+    args::{Exit, PruneArgs, now},
+    home::{Home, short},
+    print, text,
+};
+use kiln::{
+    Phase, Result,
+    port::{BuildFilter, BuildSummary, Page, PageToken},
+};
+use std::{path::Path, time::Duration};
+
+/// How old a build is before it is forgotten where nothing else is asked for.
+const AGE: Duration = Duration::from_secs(30 * 86_400);
+
+pub(crate) async fn prune(home: &Home, args: PruneArgs) -> Result<Exit> {
+    let age = match (args.older_than, args.keep, args.all) {
+        (Some(age), _, _) => age,
+        (None, None, false) => AGE,
+        _ => Duration::ZERO,
+    };
+    let keep = args.keep.unwrap_or(0);
+    let finished = finished(home).await?;
+    let is_old =
+        |build: &&BuildSummary| now().since(build.finished_at.unwrap_or(build.accepted_at)) >= age;
+    let old: Vec<_> = finished.iter().skip(keep).filter(is_old).collect();
+    let before = bytes_below(&home.dir);
+    for build in &old {
+        if !args.dry_run {
+            home.engine.forget(&build.build).await?;
+        }
+        if args.json {
+            let forgotten = !args.dry_run;
+            let line = serde_json::json!({ "build": build.build, "forgotten": forgotten });
+            print::json("pruned", line);
+        } else {
+            print::result(format!(
+                "{}  {}",
+                short(&build.build),
+                text::plain(build.labels.get("kiln.what").map(String::as_str).unwrap_or_default())
+            ));
+        }
+    }
+    if !args.dry_run {
+        home.sweep().await?;
+    }
+    let freed = before.saturating_sub(bytes_below(&home.dir));
+    if args.json {
+        let line = serde_json::json!({
+            "builds": old.len(), "of": finished.len(), "freed_bytes": freed, "dry_run": args.dry_run,
+        });
+        print::json("total", line);
+    } else {
+        let word = if args.dry_run { "would forget" } else { "forgot" };
+        let freed = match args.dry_run {
+            true => String::new(),
+            false => format!(", {} freed", text::bytes(freed)),
+        };
+        print::note(format!("{word} {} of {} finished builds{freed}", old.len(), finished.len()));
+    }
+    Ok(Exit::Fine)
+}
+
+/// All finished builds, latest first.
+async fn finished(home: &Home) -> Result<Vec<BuildSummary>> {
+    let filter = BuildFilter { phase: Some(Phase::Finished), ..BuildFilter::default() };
+    let (mut all, mut after) = (Vec::new(), None::<PageToken>);
+    loop {
+        let page = home.engine.list(&filter, &Page { max: 500, after: after.clone() }).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = Some(PageToken::after(last));
+        all.extend(page);
+    }
+}
+
+/// The bytes of all files below a directory; what cannot be read counts nothing.
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
