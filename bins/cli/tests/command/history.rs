@@ -1,0 +1,91 @@
+//! Looking back, and keeping order.
+
+use crate::bench::{Bench, real};
+
+/// Makes some failed builds without an engine; returns their ids, latest first.
+fn failures(bench: &Bench, count: usize) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..count {
+        let label = format!("round={i}");
+        let path = dir.path().to_str().unwrap();
+        let run = bench.kiln(&["build", path, "--label", &label]);
+        assert_eq!(run.code, 1, "{run:?}");
+    }
+    let builds = bench.kiln(&["builds", "--json", "--all"]).json();
+    builds.iter().map(|b| b["build"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn builds_are_found_by_their_labels_and_their_end() {
+    let bench = Bench::plain();
+    let ids = failures(&bench, 3);
+    let found = |args: &[&str]| -> Vec<String> {
+        let builds = bench.kiln(&[&["builds", "--json"][..], args].concat()).json();
+        builds.iter().map(|b| b["build"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(found(&["--label", "round=1"]), [ids[1].clone()]);
+    assert_eq!(found(&["--limit", "2"]), ids[..2]);
+    assert_eq!(found(&["--status", "failed"]), ids);
+    assert_eq!(found(&["--status", "running"]), [""; 0]);
+    let none = bench.kiln(&["builds", "--status", "succeeded"]);
+    assert!(none.code == 0 && none.err.contains("no such builds"), "{none:?}");
+    assert!(bench.kiln(&["builds"]).out.contains("failed"));
+}
+
+#[test]
+fn an_id_that_could_mean_several_names_them() {
+    let bench = Bench::plain();
+    // Of 17 ids, two begin alike.
+    let ids = failures(&bench, 17);
+    let begins = |c: char| ids.iter().filter(move |id| id.starts_with(c));
+    let digit = "0123456789abcdef".chars().find(|c| begins(*c).count() > 1).unwrap();
+    let run = bench.kiln(&["show", &digit.to_string()]);
+    assert!(run.code == 2 && run.err.contains("several builds begin"), "{run:?}");
+    assert!(begins(digit).take(2).all(|id| run.err.contains(id.as_str())), "{run:?}");
+    assert!(run.err.contains("Write more of the id"), "{run:?}");
+    let one = bench.kiln(&["show", &ids[0]]);
+    assert!(one.code == 0 && one.out.contains("there is no Dockerfile"), "{one:?}");
+}
+
+#[test]
+fn prune_forgets_what_it_is_told_to_and_nothing_else() {
+    let bench = Bench::plain();
+    let ids = failures(&bench, 3);
+    let prune = |args: &[&str]| -> u64 {
+        let total = bench.kiln(&[&["prune", "--json"][..], args].concat()).last();
+        total["builds"].as_u64().unwrap()
+    };
+    let left = || bench.kiln(&["builds", "--json", "--all"]).out.lines().count();
+    assert_eq!((prune(&[]), left()), (0, 3), "all are new");
+    assert_eq!((prune(&["--older-than", "1h"]), left()), (0, 3));
+    assert_eq!((prune(&["--keep", "2", "--dry-run"]), left()), (1, 3));
+    assert_eq!((prune(&["--keep", "2"]), left()), (1, 2));
+    assert_eq!(bench.kiln(&["show", &ids[2]]).code, 1);
+    // Left by a process that died while it read standard input; the other one is nobody's.
+    std::fs::write(bench.home().join("tmp/0123456789abcdef0123456789abcdef.tar"), "x").unwrap();
+    std::fs::write(bench.home().join("tmp/notes.txt"), "x").unwrap();
+    assert_eq!((prune(&["--all"]), left()), (2, 0));
+    assert_eq!(bench.left_in("tmp"), [bench.home().join("tmp/notes.txt")]);
+    assert!(bench.left_in("logs").is_empty(), "{:?}", bench.left_in("logs"));
+}
+
+#[test]
+fn a_log_is_told_by_step_and_by_time() {
+    let Some(bench) = real("a_log_is_told_by_step") else { return };
+    let dir = bench.context("FROM {base}\nRUN echo early; sleep 1.5; echo late\n", &[]);
+    bench.git(dir.path());
+    let url = format!("file://{}", dir.path().display());
+    let run = bench.kiln(&["build", &url, "--no-cache", "--json"]);
+    let id = run.last()["build"].as_str().unwrap().to_owned();
+    let fetch = bench.kiln(&["logs", &id, "--step", "fetch"]).out;
+    assert!(fetch.starts_with("[fetch] started\n") && !fetch.contains("[build]"), "{fetch}");
+    let absent = bench.kiln(&["logs", &id, "--step", "lunch"]);
+    assert!(absent.code == 1 && absent.err.contains("steps: fetch, build"), "{absent:?}");
+    let stamped = bench.kiln(&["logs", &id, "--timestamps"]).out;
+    let late = stamped.lines().find(|l| l.ends_with("[build] late")).unwrap();
+    let (at, _) = late.split_once(' ').unwrap();
+    assert!(at.len() == 24 && at.ends_with('Z'), "{late}");
+    let since = bench.kiln(&["logs", &id, "--since", at]).out;
+    assert!(since.contains("[build] late") && !since.contains("[build] early"), "{since}");
+    assert_eq!(bench.kiln(&["logs", &id, "--since", "1h"]).out, bench.kiln(&["logs", &id]).out);
+}
