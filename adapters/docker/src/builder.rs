@@ -1,29 +1,51 @@
 //! The builder: a recipe and a context go to the engine, and an image comes back.
+//!
+//! With BuildKit the engine asks for the files it lacks, in a session; from an archive, and with the
+//! classic builder, everything is sent.
 
+mod lines;
+mod query;
 mod recipe;
+mod session;
+mod trouble;
+mod wire;
 
 use crate::{
     client::DockerClient,
+    context::Files,
     credentials::{CredentialStore, as_docker, secrets_of},
-    error::said,
+    error::{line_of, said},
     progress::BuildLog,
 };
 use async_trait::async_trait;
-use bollard::{
-    auth::DockerCredentials,
-    errors::Error as Vendor,
-    query_parameters::{BuildImageOptions, BuilderVersion, TagImageOptions},
-};
+use bollard::{auth::DockerCredentials, models::BuildInfo};
+use bytes::Bytes;
 use futures::StreamExt;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::Frame;
 use kiln::{
-    BuildId, BuildSpec, Error, ErrorKind, Image, ImageRef, Recipe, Result, StepCx,
-    port::Builder,
-    secret::{Credentials, Value},
+    BuildId, BuildSpec, CancelToken, Error, ErrorKind, Image, ImageRef, Recipe, Result, StepCx,
+    StepLog,
+    port::{Builder, Progress, ProgressUnit},
+    secret::{Credentials, Secret, Value},
 };
-use recipe::Prepared;
-use std::{collections::HashMap, time::Duration};
+use lines::Lines;
+use query::Way;
+use recipe::{Contents, Dockerfile, Prepared};
+use session::{Offer, Session};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use trouble::Trouble;
+use wire::Body;
 
 const OP: &str = "Builder::build";
+/// What BuildKit takes as one secret.
+const SECRET_BYTES_MAX: usize = 500 * 1024;
 
 /// Builds Dockerfiles with an engine: with BuildKit where the engine has it.
 #[derive(Clone, Debug)]
@@ -39,8 +61,8 @@ impl DockerBuilder {
         Self { client, logins }
     }
 
-    async fn options(&self, cx: &StepCx, spec: &BuildSpec, kit: bool) -> Result<BuildImageOptions> {
-        let mut args = HashMap::new();
+    async fn args(&self, cx: &StepCx, spec: &BuildSpec) -> Result<BTreeMap<String, String>> {
+        let mut args = BTreeMap::new();
         for (name, value) in &spec.args {
             if matches!(value, Value::Secret(_)) {
                 cx.log.line(format!(
@@ -54,20 +76,21 @@ impl DockerBuilder {
             })?;
             args.insert(name.clone(), text.to_owned());
         }
-        Ok(BuildImageOptions {
-            t: spec.tags.first().map(with_tag),
-            nocache: spec.no_cache,
-            pull: spec.pull.then(|| "1".to_owned()),
-            rm: true,
-            forcerm: true,
-            buildargs: Some(args),
-            labels: Some(spec.labels.clone().into_iter().collect()),
-            platform: spec.platform.clone().unwrap_or_default(),
-            target: spec.target.clone().unwrap_or_default(),
-            version: if kit { BuilderVersion::BuilderBuildKit } else { BuilderVersion::BuilderV1 },
-            session: kit.then(|| format!("kiln-{}", cx.key.to_string().replace('/', "-"))),
-            ..BuildImageOptions::default()
-        })
+        Ok(args)
+    }
+
+    async fn secrets(&self, cx: &StepCx, spec: &BuildSpec) -> Result<BTreeMap<String, Secret>> {
+        let mut secrets = BTreeMap::new();
+        for (id, name) in &spec.secrets {
+            let value = cx.secrets.reveal(name).await?;
+            if value.expose().len() > SECRET_BYTES_MAX {
+                return Err(Error::new(ErrorKind::Invalid, OP, "a build secret is too large")
+                    .with("id", id)
+                    .with("limit", SECRET_BYTES_MAX));
+            }
+            secrets.insert(id.clone(), value);
+        }
+        Ok(secrets)
     }
 
     /// The logins that the base images need: those the plan gives, else the host's own.
@@ -75,12 +98,12 @@ impl DockerBuilder {
         &self,
         cx: &StepCx,
         spec: &BuildSpec,
-        registries: &[String],
+        dockerfile: &Dockerfile,
     ) -> Result<HashMap<String, DockerCredentials>> {
         let mut all = HashMap::new();
-        for registry in registries {
-            if let Some(login) = self.logins.login(registry).await? {
-                all.insert(registry.clone(), login);
+        for registry in dockerfile.registries() {
+            if let Some(login) = self.logins.login(&registry).await? {
+                all.insert(registry, login);
             }
         }
         for (registry, secret) in &spec.credentials {
@@ -103,38 +126,71 @@ impl DockerBuilder {
         Ok(all)
     }
 
-    async fn send(
-        &self,
-        cx: &StepCx,
-        options: BuildImageOptions,
-        credentials: HashMap<String, DockerCredentials>,
-        prepared: Prepared,
-    ) -> Result<BuildLog> {
-        let trouble = prepared.trouble.clone();
-        let body = bollard::body_try_stream(prepared.body);
-        let mut stream = self.client.docker().build_image(options, Some(credentials), Some(body));
-        let mut seen = BuildLog::default();
-        loop {
-            let next = cx.cancel.race(stream.next()).await;
-            // Dropping the stream is how the engine is told to stop: it ends what runs.
-            match next.map_err(|_| cx.cancelled(OP))? {
-                None => return Ok(seen),
-                Some(Ok(info)) => seen.take(&cx.log, info).await,
-                Some(Err(e)) => {
-                    if let Some(own) = trouble.take() {
-                        return Err(own);
-                    }
-                    return Err(match e {
-                        // What the engine says in the stream is about the recipe unless it is
-                        // plainly about something else.
-                        Vendor::DockerStreamError { error } => {
-                            said(OP, &tidy(&error), ErrorKind::Failed)
-                        }
-                        other => self.client.error(OP, other),
-                    });
-                }
+    /// Builds, with the classic builder or with BuildKit.
+    async fn run(&self, cx: &StepCx, spec: &BuildSpec, prepared: Prepared) -> Result<BuildLog> {
+        let logins = self.credentials(cx, spec, &prepared.dockerfile).await?;
+        let (args, trouble) = (self.args(cx, spec).await?, Trouble::default());
+        if !self.client.uses_buildkit().await? {
+            if !spec.secrets.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    OP,
+                    "only BuildKit keeps build secrets out of the image",
+                )
+                .hint("Use an engine with BuildKit, and do not set DOCKER_BUILDKIT=0."));
+            }
+            let (prepared, body) = archive(cx, prepared, &trouble);
+            let request = query::request(spec, &args, &prepared, Way::Classic(&logins), body)?;
+            return self.follow(cx, request, &trouble).await;
+        }
+        let shared_key = shared_key(cx, spec, &prepared);
+        let secrets = self.secrets(cx, spec).await?;
+        let offer = Offer { directories: HashMap::new(), shared_key, secrets, logins };
+        match prepared {
+            Prepared { dockerfile, context: Contents::Files(files, root) } if files.is_text() => {
+                let directories = directories(&dockerfile, files);
+                let session =
+                    Session::open(&self.client, Offer { directories, ..offer }, trouble.clone());
+                let session = session.await?;
+                let context = Contents::Files(Files::default(), root);
+                let prepared = Prepared { dockerfile, context };
+                let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+                let way = Way::Session(&session.id);
+                let request = query::request(spec, &args, &prepared, way, body)?;
+                self.follow(cx, request, &trouble).await
+            }
+            prepared => {
+                let session = Session::open(&self.client, offer, trouble.clone()).await?;
+                let (prepared, body) = archive(cx, prepared, &trouble);
+                let way = Way::Archive(&session.id);
+                let request = query::request(spec, &args, &prepared, way, body)?;
+                self.follow(cx, request, &trouble).await
             }
         }
+    }
+
+    /// Asks for a build and logs what the engine says until it is over.
+    async fn follow(
+        &self,
+        cx: &StepCx,
+        request: hyper::Request<Body>,
+        trouble: &Trouble,
+    ) -> Result<BuildLog> {
+        let heard = async {
+            let mut answer = wire::send(&self.client, request).await?;
+            let (mut lines, mut seen) = (Lines::default(), BuildLog::default());
+            while let Some(piece) = answer.next(&self.client).await? {
+                for message in lines.push(&piece)? {
+                    hear(&mut seen, &cx.log, message).await?;
+                }
+            }
+            if let Some(message) = lines.finish()? {
+                hear(&mut seen, &cx.log, message).await?;
+            }
+            Ok(seen)
+        };
+        // What went wrong on our side is why the engine could not go on.
+        heard.await.map_err(|e| trouble.take().unwrap_or(e))
     }
 
     async fn image(&self, spec: &BuildSpec, seen: &BuildLog) -> Result<Image> {
@@ -142,20 +198,113 @@ impl DockerBuilder {
         let name = seen.image.clone().or(named).ok_or_else(|| {
             Error::new(ErrorKind::Unexpected, OP, "the engine did not say which image it built")
         })?;
-        let docker = self.client.docker();
-        let found = docker.inspect_image(&name).await.map_err(|e| self.client.error(OP, e))?;
-        for tag in &spec.tags {
-            let options = TagImageOptions {
-                repo: Some(tag.name()),
-                tag: tag.tag_or_latest().map(str::to_owned),
-            };
-            docker.tag_image(&name, Some(options)).await.map_err(|e| self.client.error(OP, e))?;
-        }
+        let found = self.client.docker().inspect_image(&name).await;
+        let found = found.map_err(|e| self.client.error(OP, e))?;
         Ok(Image {
             id: found.id.unwrap_or(name),
             tags: spec.tags.clone(),
             bytes: found.size.and_then(|s| u64::try_from(s).ok()).unwrap_or(0),
         })
+    }
+}
+
+/// Takes in what the engine says; an error if that is one.
+async fn hear(seen: &mut BuildLog, log: &StepLog, message: BuildInfo) -> Result<()> {
+    match message.error_detail {
+        Some(detail) => {
+            let text = detail.message.unwrap_or_default();
+            // What the engine says while it builds is about the recipe unless it is plainly about
+            // something else.
+            Err(said(OP, &tidy(&text), ErrorKind::Failed))
+        }
+        None => {
+            seen.take(log, message).await;
+            Ok(())
+        }
+    }
+}
+
+/// What a session offers: the context, and the Dockerfile alone in a directory of its own.
+fn directories(dockerfile: &Dockerfile, context: Files) -> HashMap<&'static str, Arc<Files>> {
+    let name = dockerfile.base_name();
+    let text = dockerfile.text.as_deref().unwrap_or_default();
+    let mut alone = Files::only(name, text.as_bytes());
+    if let Some(own) = context.own_ignore() {
+        alone.add(&format!("{name}.dockerignore"), own.as_bytes());
+    }
+    HashMap::from([("dockerfile", Arc::new(alone)), ("context", Arc::new(context))])
+}
+
+/// The context as an archive to send.
+fn archive(cx: &StepCx, prepared: Prepared, trouble: &Trouble) -> (Prepared, Body) {
+    let Prepared { dockerfile, context } = prepared;
+    let noted = trouble.clone();
+    let (pieces, context) = match context {
+        Contents::Files(mut files, root) => {
+            if let (false, Some(text)) = (dockerfile.inside, &dockerfile.text) {
+                files.add(&dockerfile.name, text.as_bytes());
+            }
+            let told = tell(cx.log.clone(), files.bytes());
+            let stream = files.stream(CancelToken::clone(&cx.cancel), told);
+            let empty = Contents::Files(Files::default(), root);
+            (ReceiverStream::new(stream).boxed(), empty)
+        }
+        Contents::Archive(file) => {
+            let read = futures::stream::try_unfold(file, |mut file| async move {
+                use tokio::io::AsyncReadExt;
+                let mut piece = vec![0; 256 * 1024];
+                let n = file.read(&mut piece).await?;
+                piece.truncate(n);
+                Ok((n > 0).then(|| (Bytes::from(piece), file)))
+            });
+            (read.boxed(), Contents::Files(Files::default(), None))
+        }
+    };
+    let frames = pieces.map(move |piece| piece.inspect_err(|e| noted.note(e)).map(Frame::data));
+    (Prepared { dockerfile, context }, StreamBody::new(frames).boxed_unsync())
+}
+
+fn tell(log: StepLog, total: u64) -> impl FnMut(u64) + Send + 'static {
+    let mut done = 0;
+    move |n| {
+        done += n;
+        log.progress(Progress {
+            item: "context".into(),
+            action: "Sending".into(),
+            done,
+            total: Some(total),
+            unit: ProgressUnit::Bytes,
+        });
+    }
+}
+
+/// What the engine keeps the files of a context under. The same directory of the same owner on the
+/// same host finds them again; a build without the cache shares them with nobody.
+fn shared_key(cx: &StepCx, spec: &BuildSpec, prepared: &Prepared) -> String {
+    let root: &Path = match &prepared.context {
+        Contents::Files(_, Some(root)) if !spec.no_cache => root,
+        _ => return BuildId::random().to_string(),
+    };
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let mut hash = Sha256::new();
+    let host = rustix::system::uname();
+    let parts = [cx.owner.as_str().as_bytes(), host.nodename().to_bytes()];
+    for part in parts.into_iter().chain([root.as_os_str().as_encoded_bytes()]) {
+        // With its length, so that no two lists of parts read alike.
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An error of the Dockerfile, with the place and the words it is about.
+fn placed(e: Error, name: &str, text: Option<&str>) -> Error {
+    let line = (e.kind() == ErrorKind::Invalid).then(|| line_of(e.message())).flatten();
+    let Some(line) = line else { return e };
+    let e = e.with("at", format!("{name}:{line}"));
+    match text.and_then(|t| t.lines().nth(line.checked_sub(1)?)) {
+        Some(words) => e.with("text", words.trim().chars().take(200).collect::<String>()),
+        None => e,
     }
 }
 
@@ -174,19 +323,22 @@ impl Builder for DockerBuilder {
             )
             .with("tag", tag));
         }
-        let prepared = recipe::prepare(cx, spec, self.client.config().context_bytes_max).await?;
-        let kit = self.client.uses_buildkit().await?;
-        let credentials = self.credentials(cx, spec, &prepared.registries).await?;
-        let mut options = self.options(cx, spec, kit).await?;
-        options.dockerfile.clone_from(&prepared.dockerfile);
-        let seen = self.send(cx, options, credentials, prepared).await?;
-        self.image(spec, &seen).await
+        let build = async {
+            let bytes_max = self.client.config().context_bytes_max;
+            let prepared = recipe::prepare(cx, spec, bytes_max).await?;
+            let (name, text) =
+                (prepared.dockerfile.shown.clone(), prepared.dockerfile.text.clone());
+            let seen = self.run(cx, spec, prepared).await;
+            let seen = seen.map_err(|e| placed(e, &name, text.as_deref()))?;
+            self.image(spec, &seen).await
+        };
+        // Dropping the connections is how the engine is told to stop: it ends what runs.
+        cx.cancel.race(build).await.map_err(|_| cx.cancelled(OP))?
     }
 
     async fn sweep(&self, _: &BuildId) -> Result<()> {
         // The engine removes what a build leaves as soon as the connection is gone: the classic
-        // builder by `forcerm`, BuildKit by itself. Give it the moment it takes.
-        tokio::time::sleep(Duration::ZERO).await;
+        // builder by `forcerm`, BuildKit by itself.
         Ok(())
     }
 }

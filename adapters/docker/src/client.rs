@@ -4,7 +4,7 @@ use crate::{
     config::{BuilderChoice, DockerConfig, Host},
     error::translate,
 };
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, Docker, models::SystemVersion};
 use kiln::{Error, ErrorKind, Result};
 use std::{sync::Arc, time::Duration};
 
@@ -95,14 +95,7 @@ impl DockerClient {
         let quick = self.docker.clone().with_timeout(Duration::from_secs(10));
         let version = quick.version().await.map_err(|e| self.error(OP, e))?;
         let info = quick.info().await.map_err(|e| self.error(OP, e))?;
-        let components = version.components.unwrap_or_default();
-        Ok(EngineInfo {
-            version: version.version.unwrap_or_default(),
-            api_version: version.api_version.unwrap_or_default(),
-            os: version.os.unwrap_or_default(),
-            is_docker: components.first().is_some_and(|c| c.name == "Engine"),
-            root_dir: info.docker_root_dir,
-        })
+        Ok(EngineInfo { root_dir: info.docker_root_dir, ..version.into() })
     }
 
     /// Whether to build with BuildKit: as configured, or where the engine has it.
@@ -110,7 +103,25 @@ impl DockerClient {
         match self.config.builder {
             BuilderChoice::Classic => Ok(false),
             BuilderChoice::BuildKit => Ok(true),
-            BuilderChoice::Auto => Ok(self.info().await?.has_buildkit()),
+            BuilderChoice::Auto => {
+                let quick = self.docker.clone().with_timeout(Duration::from_secs(10));
+                let version = quick.version().await.map_err(|e| self.error("Docker::info", e))?;
+                Ok(EngineInfo::from(version).has_buildkit())
+            }
+        }
+    }
+}
+
+impl From<SystemVersion> for EngineInfo {
+    /// What the version tells; not where the data is.
+    fn from(version: SystemVersion) -> Self {
+        let components = version.components.unwrap_or_default();
+        Self {
+            version: version.version.unwrap_or_default(),
+            api_version: version.api_version.unwrap_or_default(),
+            os: version.os.unwrap_or_default(),
+            is_docker: components.first().is_some_and(|c| c.name == "Engine"),
+            root_dir: None,
         }
     }
 }

@@ -3,58 +3,113 @@
 //! Symbolic links are sent as links and never followed. Owners are root, as Docker's own client
 //! sends them; modes and times are kept. Memory stays flat: files are read as the engine takes them.
 
+mod archive;
+mod root;
+
+pub(crate) use root::{Opener, Root, resized};
+
 use crate::ignore::{self, Matcher};
 use bytes::Bytes;
-use kiln::{CancelToken, Error, ErrorKind, Result};
+use kiln::{CancelToken, Error, ErrorKind, Result, StopReason};
+use rustix::fs::FileType;
 use std::{
-    fs,
-    io::{self, Read, Write},
+    fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
-use tokio::sync::mpsc;
 
 const OP: &str = "Builder::build";
-/// How many bytes go to the engine at a time.
-const CHUNK: usize = 256 * 1024;
 
 /// A file, directory or link of a context.
 #[derive(Clone, Debug)]
-struct Entry {
-    path: PathBuf,
-    bytes: u64,
+pub(crate) struct Entry {
+    /// Where it is, relative to the root of the context.
+    pub(crate) path: PathBuf,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// The permission bits, with set-uid, set-gid and sticky.
+    pub(crate) mode: u32,
+    /// When it was last changed, in nanoseconds since 1970.
+    pub(crate) modified: i64,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// A file on disk of so many bytes.
+    File(u64),
+    /// A file that is not on disk.
+    Held(Bytes),
+    /// A directory.
+    Directory,
+    /// A symbolic link, and where it leads.
+    Link(PathBuf),
+}
+
+impl Entry {
+    /// How many bytes of content it has.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::File(bytes) => *bytes,
+            Kind::Held(content) => content.len() as u64,
+            Kind::Directory | Kind::Link(_) => 0,
+        }
+    }
 }
 
 /// What is sent to the engine.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
-    root: PathBuf,
+    root: Option<Arc<Root>>,
+    /// Parents before what is in them, and names ordered by their bytes, but for those added.
     entries: Vec<Entry>,
-    /// Files that are not in the directory, by name.
-    extra: Vec<(String, Vec<u8>)>,
+    /// The `.dockerignore` that belongs to the Dockerfile alone.
+    own_ignore: Option<String>,
     bytes: u64,
+}
+
+/// One walk through a directory.
+struct Walk<'a> {
+    files: Files,
+    root: Root,
+    matcher: Matcher,
+    dockerfile: &'a str,
+    cancel: &'a CancelToken,
 }
 
 impl Files {
     /// A context of nothing but a Dockerfile.
     pub fn only(name: &str, text: &[u8]) -> Self {
-        Self { extra: vec![(name.into(), text.to_vec())], ..Self::default() }
+        let mut files = Self::default();
+        files.add(name, text);
+        files
     }
 
     /// The files of a directory that its `.dockerignore` leaves, and in any case that file and
     /// the Dockerfile.
     ///
     /// `Invalid` if the directory cannot be read, `.dockerignore` has a bad pattern, or there are
-    /// more than `bytes_max` bytes; then the largest files are named.
-    pub fn of(root: &Path, dockerfile: Option<&str>, bytes_max: u64) -> Result<Self> {
-        let root = root.canonicalize().map_err(|e| unreadable(root, &e))?;
-        if !root.is_dir() {
+    /// more than `bytes_max` bytes; then the largest files are named. `Cancelled` if told to stop.
+    pub fn of(
+        root: &Path,
+        dockerfile: Option<&str>,
+        bytes_max: u64,
+        cancel: &CancelToken,
+    ) -> Result<Self> {
+        let path = root.canonicalize().map_err(|e| unreadable(root, &e))?;
+        if !path.is_dir() {
             return Err(Error::new(ErrorKind::Invalid, OP, "the context is not a directory")
-                .with("path", root.display()));
+                .with("path", path.display()));
         }
-        let matcher = ignore_file(&root, dockerfile)?;
-        let mut files = Self { root, ..Self::default() };
-        files.walk(Path::new(""), &matcher, dockerfile.unwrap_or("Dockerfile"))?;
+        let dockerfile = dockerfile.unwrap_or("Dockerfile");
+        let (matcher, own_ignore) = ignore_file(&path, dockerfile)?;
+        let root = Root::open(&path).map_err(|e| unreadable(&path, &e))?;
+        let files = Self { own_ignore, ..Self::default() };
+        let mut walk = Walk { files, root, matcher, dockerfile, cancel };
+        walk.below(Path::new(""))?;
+        let Walk { mut files, root, .. } = walk;
+        files.root = Some(Arc::new(root));
         if files.bytes > bytes_max {
             return Err(files.too_large(bytes_max));
         }
@@ -63,7 +118,13 @@ impl Files {
 
     /// Adds a file that is not in the directory.
     pub fn add(&mut self, name: &str, content: &[u8]) {
-        self.extra.push((name.into(), content.to_vec()));
+        self.bytes += content.len() as u64;
+        self.entries.push(Entry {
+            path: name.into(),
+            kind: Kind::Held(Bytes::copy_from_slice(content)),
+            mode: 0o644,
+            modified: 0,
+        });
     }
 
     /// How many bytes of files there are.
@@ -73,57 +134,44 @@ impl Files {
 
     /// How many files, directories and links there are.
     pub fn len(&self) -> usize {
-        self.entries.len() + self.extra.len()
+        self.entries.len()
     }
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.entries.is_empty()
     }
 
-    fn walk(&mut self, below: &Path, matcher: &Matcher, dockerfile: &str) -> Result<()> {
-        let directory = self.root.join(below);
-        let listed = fs::read_dir(&directory).and_then(|d| d.collect::<io::Result<Vec<_>>>());
-        let mut names = listed.map_err(|e| unreadable(&directory, &e))?;
-        names.sort_by_key(fs::DirEntry::file_name);
-        for name in names {
-            let path = below.join(name.file_name());
-            let kind = name.file_type().map_err(|e| unreadable(&path, &e))?;
-            let text = path.to_string_lossy();
-            let always = text == ".dockerignore" || text == dockerfile;
-            let excluded = !always && matcher.excludes(&text);
-            if kind.is_dir() {
-                let at = self.entries.len();
-                if excluded
-                    && matcher.prunes(&text)
-                    && !dockerfile.starts_with(&*format!("{text}/"))
-                {
-                    continue;
-                }
-                self.walk(&path, matcher, dockerfile)?;
-                // A directory that is left out stays if something inside it does.
-                if !excluded || self.entries.len() > at {
-                    self.entries.insert(at, Entry { path, bytes: 0 });
-                }
-            } else if !excluded && (kind.is_file() || kind.is_symlink()) {
-                let bytes = match kind.is_file() {
-                    true => name.metadata().map_err(|e| unreadable(&path, &e))?.len(),
-                    false => 0,
-                };
-                self.bytes += bytes;
-                self.entries.push(Entry { path, bytes });
-            }
-        }
-        Ok(())
+    /// All entries, in the order of a walk.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Where the files are that are on disk.
+    pub(crate) fn root(&self) -> Option<&Root> {
+        self.root.as_deref()
+    }
+
+    /// The text of the `.dockerignore` that belongs to the Dockerfile alone.
+    pub(crate) fn own_ignore(&self) -> Option<&str> {
+        self.own_ignore.as_deref()
+    }
+
+    /// Whether every name is text, which some ways of sending need.
+    pub(crate) fn is_text(&self) -> bool {
+        self.entries.iter().all(|e| match &e.kind {
+            Kind::Link(target) => e.path.to_str().is_some() && target.to_str().is_some(),
+            _ => e.path.to_str().is_some(),
+        })
     }
 
     fn too_large(&self, bytes_max: u64) -> Error {
         let mut largest: Vec<_> = self.entries.iter().collect();
-        largest.sort_by_key(|e| std::cmp::Reverse(e.bytes));
+        largest.sort_by_key(|e| std::cmp::Reverse(e.bytes()));
         let names: Vec<_> = largest
             .iter()
             .take(5)
-            .map(|e| format!("{} ({} bytes)", e.path.display(), e.bytes))
+            .map(|e| format!("{} ({} bytes)", e.path.display(), e.bytes()))
             .collect();
         Error::new(ErrorKind::Invalid, OP, "the context is larger than its limit")
             .with("bytes", self.bytes)
@@ -131,135 +179,77 @@ impl Files {
             .with("largest", names.join(", "))
             .hint("List what the build does not need in .dockerignore, or raise the limit.")
     }
+}
 
-    /// Writes the archive from a thread of its own; pieces arrive in the channel, and an error
-    /// last if there is one. Stops when told to, or when nobody takes the pieces any more.
-    pub fn stream(
-        self,
-        cancel: CancelToken,
-        mut sent: impl FnMut(u64) + Send + 'static,
-    ) -> mpsc::Receiver<io::Result<Bytes>> {
-        let (to, from) = mpsc::channel(8);
-        tokio::task::spawn_blocking(move || {
-            let pieces = Pieces { to: to.clone(), buffer: Vec::with_capacity(CHUNK), cancel };
-            if let Err(e) = self.write(pieces, &mut sent) {
-                // Nobody listens any more: there is nobody to tell.
-                let _ = to.blocking_send(Err(e));
+impl Walk<'_> {
+    fn below(&mut self, directory: &Path) -> Result<()> {
+        if let Some(reason) = self.cancel.reason() {
+            return Err(stopped(reason));
+        }
+        let found = self.root.list(directory).map_err(|e| unreadable(directory, &e))?;
+        for found in found {
+            let path = directory.join(&found.name);
+            let text = path.to_string_lossy();
+            let always = text == ".dockerignore" || text == self.dockerfile;
+            let excluded = !always && self.matcher.excludes(&text);
+            let kind = match (found.kind, found.target) {
+                (FileType::Directory, _) => Kind::Directory,
+                (FileType::RegularFile, _) => Kind::File(found.bytes),
+                (FileType::Symlink, Some(target)) => Kind::Link(target),
+                _ => continue,
+            };
+            let entry =
+                Entry { path: path.clone(), kind, mode: found.mode, modified: found.modified };
+            if found.kind != FileType::Directory {
+                if !excluded {
+                    self.files.bytes += entry.bytes();
+                    self.files.entries.push(entry);
+                }
+                continue;
             }
-        });
-        from
-    }
-
-    fn write(self, pieces: Pieces, sent: &mut dyn FnMut(u64)) -> io::Result<()> {
-        let mut tar = tar::Builder::new(pieces);
-        for (name, content) in &self.extra {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, name, content.as_slice())?;
+            let needed = Path::new(self.dockerfile).starts_with(&path);
+            if excluded && self.matcher.prunes(&text) && !needed {
+                continue;
+            }
+            let at = self.files.entries.len();
+            self.files.entries.push(entry);
+            self.below(&path)?;
+            // A directory that is left out stays if something inside it does.
+            if excluded && self.files.entries.len() == at + 1 {
+                self.files.entries.pop();
+            }
         }
-        for entry in &self.entries {
-            append(&mut tar, &self.root, entry, sent)?;
-        }
-        tar.into_inner()?.flush()
+        Ok(())
     }
 }
 
-fn append(
-    tar: &mut tar::Builder<Pieces>,
-    root: &Path,
-    entry: &Entry,
-    sent: &mut dyn FnMut(u64),
-) -> io::Result<()> {
-    let full = root.join(&entry.path);
-    let meta = fs::symlink_metadata(&full)?;
-    let mut header = tar::Header::new_gnu();
-    header.set_metadata_in_mode(&meta, tar::HeaderMode::Complete);
-    header.set_uid(0);
-    header.set_gid(0);
-    if meta.is_symlink() {
-        header.set_size(0);
-        return tar.append_link(&mut header, &entry.path, fs::read_link(&full)?);
-    }
-    if meta.is_dir() {
-        header.set_size(0);
-        return tar.append_data(&mut header, &entry.path, io::empty());
-    }
-    let file = fs::File::open(&full)?;
-    let size = file.metadata()?.len();
-    header.set_size(size);
-    let mut exact = Exact { inner: file.take(size), left: size, path: &entry.path, sent };
-    tar.append_data(&mut header, &entry.path, &mut exact)
+fn stopped(reason: StopReason) -> Error {
+    Error::new(ErrorKind::Cancelled, OP, "the context was not read to its end")
+        .with("reason", format!("{reason:?}"))
 }
 
-/// A file that must have the size that its header says.
-struct Exact<'a> {
-    inner: io::Take<fs::File>,
-    left: u64,
-    path: &'a Path,
-    sent: &'a mut dyn FnMut(u64),
-}
-
-impl Read for Exact<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.left -= n as u64;
-        if n == 0 && self.left > 0 {
-            let text = format!("`{}` became shorter while it was sent", self.path.display());
-            return Err(io::Error::other(text));
-        }
-        (self.sent)(n as u64);
-        Ok(n)
-    }
-}
-
-/// Cuts what is written into pieces and hands them on.
-struct Pieces {
-    to: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-    cancel: CancelToken,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("stopped"));
-        }
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.to.blocking_send(Ok(piece.into())).map_err(|_| io::Error::other("nobody listens"))
-    }
-}
-
-/// The `.dockerignore` of a context; one beside the Dockerfile and named after it comes first.
-fn ignore_file(root: &Path, dockerfile: Option<&str>) -> Result<Matcher> {
-    let own = format!("{}.dockerignore", dockerfile.unwrap_or("Dockerfile"));
+/// The `.dockerignore` of a context; one beside the Dockerfile and named after it comes first,
+/// and its text is returned too.
+fn ignore_file(root: &Path, dockerfile: &str) -> Result<(Matcher, Option<String>)> {
+    let own = format!("{dockerfile}.dockerignore");
     for name in [own.as_str(), ".dockerignore"] {
         let path = root.join(name);
         // A link could lead anywhere; the file decides what is sent, so it must be in the context.
         let inside = path.canonicalize().is_ok_and(|p| p.starts_with(root));
         match fs::read(&path) {
             Ok(bytes) if inside => {
-                return ignore::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let matcher = ignore::parse(&text).map_err(|e| {
                     Error::new(ErrorKind::Invalid, OP, format!("{name}, {e}"))
                         .hint("Patterns are described at docs.docker.com under `.dockerignore`.")
-                });
+                })?;
+                return Ok((matcher, (name == own).then_some(text)));
             }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(&path, &e)),
             _ => {}
         }
     }
-    Ok(Matcher::default())
+    Ok((Matcher::default(), None))
 }
 
 pub(crate) fn unreadable(path: &Path, e: &io::Error) -> Error {
@@ -294,7 +284,7 @@ mod tests {
     use super::*;
 
     fn names(root: &Path) -> Vec<String> {
-        let files = Files::of(root, None, u64::MAX).unwrap();
+        let files = Files::of(root, None, u64::MAX, &CancelToken::new()).unwrap();
         files.entries.iter().map(|e| e.path.display().to_string()).collect()
     }
 
@@ -315,7 +305,7 @@ mod tests {
             names(dir.path()),
             [".dockerignore", "Dockerfile", "a", "a/b", "a/b/x.txt", "link"]
         );
-        let files = Files::of(dir.path(), None, u64::MAX).unwrap();
+        let files = Files::of(dir.path(), None, u64::MAX, &CancelToken::new()).unwrap();
         let mut from = files.stream(CancelToken::new(), |_| {});
         let mut bytes = Vec::new();
         while let Some(piece) = from.recv().await {
@@ -334,7 +324,7 @@ mod tests {
     fn a_limit_names_the_largest_files() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("big"), vec![0; 5000]).unwrap();
-        let e = Files::of(dir.path(), None, 4000).unwrap_err();
+        let e = Files::of(dir.path(), None, 4000, &CancelToken::new()).unwrap_err();
         assert!(e.to_string().contains("big (5000 bytes)"), "{e}");
     }
 
@@ -352,7 +342,7 @@ mod tests {
     async fn nobody_listening_ends_the_thread() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("big"), vec![0; 10 << 20]).unwrap();
-        let files = Files::of(dir.path(), None, u64::MAX).unwrap();
+        let files = Files::of(dir.path(), None, u64::MAX, &CancelToken::new()).unwrap();
         drop(files.stream(CancelToken::new(), |_| {}));
     }
 }

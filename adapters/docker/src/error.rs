@@ -79,6 +79,11 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
     if let Some(code) = exit_code(&lower) {
         return Error::new(ErrorKind::Failed, op, text).exit_code(code);
     }
+    if uncopied(&lower) {
+        return Error::new(ErrorKind::Failed, op, text).hint(
+            "Check the path; it is relative to the context, and .dockerignore may leave it out.",
+        );
+    }
     if has(&["no space left on device", "disk quota exceeded"]) {
         return Error::new(ErrorKind::Exhausted, op, text)
             .hint("Free disk space on the host of the Docker engine, for example with `docker system prune`.");
@@ -137,6 +142,27 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
     Error::new(otherwise, op, text)
 }
 
+/// Whether a `COPY` or `ADD` names what is not in the context, in the words of both builders.
+fn uncopied(lower: &str) -> bool {
+    let kit = ["failed to compute cache key", "failed to calculate checksum"];
+    lower.starts_with("copy failed: ")
+        || lower.starts_with("add failed: ")
+        || (kit.iter().any(|words| lower.contains(words))
+            && ((lower.contains("\"/") && lower.ends_with("not found"))
+                || (lower.contains("failed to walk ")
+                    && lower.ends_with("no such file or directory"))))
+}
+
+/// The line of the Dockerfile that an error is about, in the words of both builders.
+pub(crate) fn line_of(text: &str) -> Option<usize> {
+    let lower = text.to_lowercase();
+    ["parse error line ", "parse error on line "].iter().find_map(|words| {
+        let rest = &lower[lower.find(words)? + words.len()..];
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    })
+}
+
 /// The exit code in the words of the classic builder, BuildKit and Podman.
 fn exit_code(lower: &str) -> Option<i64> {
     ["non-zero code: ", "exit code: ", "exit status "].iter().find_map(|words| {
@@ -178,6 +204,16 @@ mod tests {
         );
         assert_eq!(kind("manifest for busybox:x not found"), ErrorKind::NotFound);
         assert_eq!(kind("strange"), ErrorKind::Unexpected);
+        for uncopied in [
+            "failed to compute cache key: \"/denied: x\" not found: not found",
+            "failed to compute cache key: failed to calculate checksum of ref a::b: \"/x\": not found",
+            "COPY failed: file not found in build context or excluded by .dockerignore: stat x: file does not exist",
+        ] {
+            assert_eq!(kind(uncopied), ErrorKind::Failed, "{uncopied}");
+        }
+        assert_eq!(line_of("dockerfile parse error line 12: unknown instruction: X"), Some(12));
+        assert_eq!(line_of("dockerfile parse error on line 3: unknown instruction: X"), Some(3));
+        assert_eq!(line_of("line 3"), None);
         let message = "No such image: acme/certificate-denied:1".to_owned();
         let absent = Vendor::DockerResponseServerError { status_code: 404, message };
         assert_eq!(translate("x", absent).kind(), ErrorKind::NotFound);

@@ -60,33 +60,51 @@ pub fn parse(text: &str) -> Result<Matcher, IgnoreError> {
     let mut matcher = Matcher::default();
     for (i, line) in text.lines().enumerate() {
         // Only a `#` in the first column begins a comment.
-        let trimmed = line.trim();
-        if line.starts_with('#') || trimmed.is_empty() {
-            continue;
+        if !line.starts_with('#') {
+            matcher.add(line).map_err(|e| IgnoreError { line: i + 1, ..e })?;
         }
-        let fail = |problem| IgnoreError {
-            line: i + 1,
-            pattern: trimmed.chars().take(200).collect(),
-            problem,
-        };
-        let (exception, rest) = match trimmed.strip_prefix('!') {
-            Some(rest) => (true, rest.trim()),
-            None => (false, trimmed),
-        };
-        if rest.is_empty() {
-            return Err(fail("an exception needs a pattern after `!`"));
-        }
-        let clean = clean(rest);
-        let clean =
-            if clean.len() > 1 { clean.strip_prefix('/').unwrap_or(&clean) } else { &clean };
-        let tokens = tokens(clean).map_err(fail)?;
-        matcher.exceptions |= exception;
-        matcher.patterns.push(Pattern { exception, tokens });
     }
     Ok(matcher)
 }
 
 impl Matcher {
+    /// Takes in one more pattern as it stands in a file; a blank one is none.
+    pub(crate) fn add(&mut self, pattern: &str) -> Result<(), IgnoreError> {
+        let trimmed = pattern.trim();
+        let fail = |problem| IgnoreError {
+            line: 1,
+            pattern: trimmed.chars().take(200).collect(),
+            problem,
+        };
+        let (exception, rest) = match trimmed.strip_prefix('!') {
+            Some("") => return Err(fail("an exception needs a pattern after `!`")),
+            Some(rest) => (true, rest.trim()),
+            None => (false, trimmed),
+        };
+        if !rest.is_empty() {
+            self.put(exception, rest).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in the name of a file or directory, in which only wildcards are special.
+    pub(crate) fn add_name(&mut self, name: &str) -> Result<(), IgnoreError> {
+        self.put(false, name).map_err(|problem| IgnoreError {
+            line: 1,
+            pattern: name.chars().take(200).collect(),
+            problem,
+        })
+    }
+
+    fn put(&mut self, exception: bool, pattern: &str) -> Result<(), &'static str> {
+        let clean = clean(pattern);
+        let clean =
+            if clean.len() > 1 { clean.strip_prefix('/').unwrap_or(&clean) } else { &clean };
+        self.patterns.push(Pattern { exception, tokens: tokens(clean)? });
+        self.exceptions |= exception;
+        Ok(())
+    }
+
     /// Whether a path, relative and with `/` between its parts, is left out.
     pub fn excludes(&self, path: &str) -> bool {
         let chars: Vec<char> = path.chars().collect();

@@ -153,6 +153,10 @@ pub struct BuildSpec {
     /// Credentials for private base images, by registry host; the host's own logins without it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub credentials: BTreeMap<String, SecretRef>,
+    /// Secrets that the recipe may read while it runs, by the id it names them with. They are in
+    /// no layer and no history; a builder that cannot promise that is `Unsupported`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretRef>,
 }
 
 impl BuildSpec {
@@ -169,6 +173,7 @@ impl BuildSpec {
             pull: false,
             platform: None,
             credentials: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 
@@ -176,6 +181,13 @@ impl BuildSpec {
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
+        self
+    }
+
+    /// Lets the recipe read a secret under an id.
+    #[must_use]
+    pub fn secret(mut self, id: impl Into<String>, secret: SecretRef) -> Self {
+        self.secrets.insert(id.into(), secret);
         self
     }
 

@@ -1,85 +1,57 @@
-//! From a recipe and a context to the archive that the engine takes.
+//! From a recipe and a context to what the engine is sent.
 
 use crate::context::{Files, name_inside, unreadable};
-use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt};
-use kiln::{
-    BuildSpec, Context, Error, ErrorKind, ImageRef, Recipe, Result, StepCx, StepLog,
-    port::{Progress, ProgressUnit},
-};
+use kiln::{BuildSpec, CancelToken, Context, Error, ErrorKind, ImageRef, Recipe, Result, StepCx};
 use std::{
     collections::BTreeSet,
-    io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
 };
-use tokio_stream::wrappers::ReceiverStream;
 
-const OP: &str = "Builder::build";
+const OP: &str = super::OP;
 /// The name under which a Dockerfile is sent that is not in the context.
 const SENT_NAME: &str = ".kiln.Dockerfile";
 const DOCKERFILE_BYTES_MAX: u64 = 4 << 20;
 
-/// What is sent to the engine.
+/// What the engine is to be sent.
+#[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) dockerfile: String,
-    pub(super) registries: Vec<String>,
-    pub(super) body: BoxStream<'static, io::Result<Bytes>>,
-    pub(super) trouble: Trouble,
+    pub(super) dockerfile: Dockerfile,
+    pub(super) context: Contents,
 }
 
-/// Why the archive broke off, which the engine cannot know.
-#[derive(Clone, Default)]
-pub(super) struct Trouble(Arc<Mutex<Option<Error>>>);
-
-impl Trouble {
-    pub(super) fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn note(&self, e: &io::Error) {
-        let error = Error::new(ErrorKind::Invalid, OP, "the build context cannot be sent")
-            .source(e.to_string());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
+/// The Dockerfile of a build.
+#[derive(Debug)]
+pub(super) struct Dockerfile {
+    /// Its name in the context, or the one under which it is sent.
+    pub(super) name: String,
+    /// The name that people know it by.
+    pub(super) shown: String,
+    /// Its text; not known while it is in an archive.
+    pub(super) text: Option<String>,
+    /// Whether it is in the context already.
+    pub(super) inside: bool,
 }
 
-/// Reads the recipe, walks the context and begins to write the archive.
+/// The files of a build.
+#[derive(Debug)]
+pub(super) enum Contents {
+    /// Those of a directory, by its path on this host; of none, there are none.
+    Files(Files, Option<PathBuf>),
+    /// Those in an archive.
+    Archive(tokio::fs::File),
+}
+
+/// Reads the recipe and walks the context. Nothing is sent yet.
 pub(super) async fn prepare(cx: &StepCx, spec: &BuildSpec, bytes_max: u64) -> Result<Prepared> {
     if let Context::Archive { path } = &spec.context {
         return archive(spec, path.clone()).await;
     }
-    let (recipe, context, workspace) =
-        (spec.recipe.clone(), spec.context.clone(), cx.workspace.clone());
-    let work = move || files(&recipe, &context, &workspace, bytes_max);
-    let (files, dockerfile, text) = tokio::task::spawn_blocking(work)
+    let (recipe, context, workspace, cancel) =
+        (spec.recipe.clone(), spec.context.clone(), cx.workspace.clone(), cx.cancel.clone());
+    let work = move || files(&recipe, &context, &workspace, bytes_max, &cancel);
+    tokio::task::spawn_blocking(work)
         .await
-        .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))??;
-    let trouble = Trouble::default();
-    let noted = trouble.clone();
-    let told = tell(cx.log.clone(), files.bytes());
-    let body = ReceiverStream::new(files.stream(cx.cancel.clone(), told))
-        .inspect(move |piece| {
-            if let Err(e) = piece {
-                noted.note(e);
-            }
-        })
-        .boxed();
-    Ok(Prepared { dockerfile, registries: registries(&text), body, trouble })
-}
-
-fn tell(log: StepLog, total: u64) -> impl FnMut(u64) + Send + 'static {
-    let mut done = 0;
-    move |n| {
-        done += n;
-        log.progress(Progress {
-            item: "context".into(),
-            action: "Sending".into(),
-            done,
-            total: Some(total),
-            unit: ProgressUnit::Bytes,
-        });
-    }
+        .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))?
 }
 
 fn files(
@@ -87,7 +59,8 @@ fn files(
     context: &Context,
     workspace: &Path,
     bytes_max: u64,
-) -> Result<(Files, String, String)> {
+    cancel: &CancelToken,
+) -> Result<Prepared> {
     let (root, ours) = match context {
         Context::Workspace { path } => (Some(below(workspace, &path.below(workspace))?), false),
         Context::Directory { path } => (Some(path.clone()), true),
@@ -129,14 +102,17 @@ fn files(
         return Err(Error::new(ErrorKind::Invalid, OP, "the Dockerfile is empty")
             .hint("It needs at least `FROM image`."));
     }
-    let mut files = match &root {
+    let files = match &root {
         None => Files::default(),
-        Some(root) => Files::of(root, inside.then_some(&*name), bytes_max)?,
+        Some(root) => Files::of(root, inside.then_some(&*name), bytes_max, cancel)?,
     };
-    if !inside {
-        files.add(&name, text.as_bytes());
-    }
-    Ok((files, name, text))
+    let shown = match recipe {
+        _ if inside => name.clone(),
+        Recipe::Dockerfile { path: Some(path) } => path.display().to_string(),
+        _ => "Dockerfile".to_owned(),
+    };
+    let dockerfile = Dockerfile { name, shown, text: Some(text), inside };
+    Ok(Prepared { dockerfile, context: Contents::Files(files, root) })
 }
 
 /// A directory below the workspace, also after links are followed.
@@ -178,15 +154,22 @@ fn no_dockerfile(root: &Path, path: &Path) -> Error {
     }
 }
 
-/// The registries of base images, to offer their logins.
-fn registries(dockerfile: &str) -> Vec<String> {
-    let bases = dockerfile.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        words.next().filter(|w| w.eq_ignore_ascii_case("from"))?;
-        ImageRef::parse(words.find(|w| !w.starts_with("--"))?).ok()
-    });
-    let all: BTreeSet<_> = bases.map(|image| image.registry().to_owned()).collect();
-    all.into_iter().collect()
+impl Dockerfile {
+    /// Its name without the directories it is in.
+    pub(super) fn base_name(&self) -> &str {
+        self.shown.rsplit('/').next().unwrap_or(&self.shown)
+    }
+
+    /// The registries of base images, to offer their logins.
+    pub(super) fn registries(&self) -> BTreeSet<String> {
+        let lines = self.text.iter().flat_map(|text| text.lines());
+        let bases = lines.filter_map(|line| {
+            let mut words = line.split_whitespace();
+            words.next().filter(|w| w.eq_ignore_ascii_case("from"))?;
+            ImageRef::parse(words.find(|w| !w.starts_with("--"))?).ok()
+        });
+        bases.map(|image| image.registry().to_owned()).collect()
+    }
 }
 
 async fn archive(spec: &BuildSpec, path: PathBuf) -> Result<Prepared> {
@@ -195,18 +178,7 @@ async fn archive(spec: &BuildSpec, path: PathBuf) -> Result<Prepared> {
     };
     let name = dockerfile.as_deref().unwrap_or(Path::new("Dockerfile"));
     let file = tokio::fs::File::open(&path).await.map_err(|e| unreadable(&path, &e))?;
-    let trouble = Trouble::default();
-    let body = futures::stream::try_unfold(file, |mut file| async move {
-        use tokio::io::AsyncReadExt;
-        let mut piece = vec![0; 256 * 1024];
-        let n = file.read(&mut piece).await?;
-        piece.truncate(n);
-        Ok((n > 0).then(|| (Bytes::from(piece), file)))
-    });
-    Ok(Prepared {
-        dockerfile: name.to_string_lossy().into_owned(),
-        registries: Vec::new(),
-        body: body.boxed(),
-        trouble,
-    })
+    let name = name.to_string_lossy().into_owned();
+    let dockerfile = Dockerfile { shown: name.clone(), name, text: None, inside: true };
+    Ok(Prepared { dockerfile, context: Contents::Archive(file) })
 }
