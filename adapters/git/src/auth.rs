@@ -1,9 +1,22 @@
 //! Who we are to a server.
 
-use crate::url::GitUrl;
+use crate::{
+    key::{Key, KeyError},
+    url::GitUrl,
+};
 use kiln::{
     Error, ErrorKind, Result, Secret, SourceSpec, StepCx, StepSecrets, secret::Credentials,
 };
+
+const FORMS: &str = "Store `user:token`, `{\"username\": …, \"password\": …}`, a token alone, a \
+                     private SSH key, or `{\"key\": …, \"passphrase\": …}`.";
+
+/// A private key and its passphrase as a secret.
+#[derive(serde::Deserialize)]
+struct StoredKey {
+    key: String,
+    passphrase: Option<String>,
+}
 
 /// What to show a server that asks.
 #[derive(Clone, Debug)]
@@ -12,8 +25,8 @@ pub(crate) enum Auth {
     None,
     /// A user and a password or token.
     Password(Credentials),
-    /// A private key as text.
-    Key(Secret),
+    /// A private key.
+    Key(Key),
     /// Whatever the host has for that server.
     Host(StepSecrets),
 }
@@ -30,37 +43,47 @@ impl Auth {
             return Ok(if host { Self::Host(cx.secrets.clone()) } else { Self::None });
         };
         let secret = cx.secrets.reveal(name).await?;
-        let auth = Self::read(&secret).ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, op, "the secret holds no credentials for git")
-                .with("secret", name.as_str())
-                .hint(
-                    "Store `user:token`, `{\"username\": …, \"password\": …}`, a token alone, or a \
-                     private SSH key without a passphrase.",
-                )
-        })?;
-        if let Self::Password(credentials) = &auth {
-            cx.secrets.conceal(&credentials.password);
-            cx.secrets.conceal(&basic(credentials));
+        let wrong = |message: String, hint: &str| {
+            let error = Error::new(ErrorKind::Invalid, op, message).with("secret", name.as_str());
+            Err(error.hint(hint))
+        };
+        let auth = match Self::read(&secret) {
+            Ok(Some(auth)) => auth,
+            Ok(None) => return wrong("the secret holds no credentials for git".into(), FORMS),
+            Err(e) => return wrong(format!("the secret is of no use for git: {e}"), e.hint()),
+        };
+        match &auth {
+            Self::Password(credentials) => {
+                cx.secrets.conceal(&credentials.password);
+                cx.secrets.conceal(&basic(credentials));
+            }
+            Self::Key(key) => {
+                cx.secrets.conceal(&key.text);
+                key.passphrase.iter().for_each(|p| cx.secrets.conceal(p));
+            }
+            Self::None | Self::Host(_) => {}
         }
         Ok(auth)
     }
 
-    fn read(secret: &Secret) -> Option<Self> {
-        let text = secret.expose_str()?.trim();
-        if text.starts_with("-----BEGIN ") {
-            let mut key = text.replace("\r\n", "\n");
-            key.push('\n');
-            return Some(Self::Key(Secret::new(key)));
+    fn read(secret: &Secret) -> Result<Option<Self>, KeyError> {
+        let Some(text) = secret.expose_str().map(str::trim) else { return Ok(None) };
+        if let Ok(StoredKey { key, passphrase }) = serde_json::from_str(text) {
+            let key = Key::read(&key, passphrase.map(Secret::new))?;
+            return key.map(|key| Some(Self::Key(key))).ok_or(KeyError::Other);
+        }
+        if let Some(key) = Key::read(text, None)? {
+            return Ok(Some(Self::Key(key)));
         }
         if let Some(credentials) = Credentials::parse(secret) {
-            return Some(Self::Password(credentials));
+            return Ok(Some(Self::Password(credentials)));
         }
         // Forges take a token with any user name, and this one all of them know.
         let lone = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-        lone.then(|| {
+        Ok(lone.then(|| {
             let password = Secret::new(text);
             Self::Password(Credentials { username: "x-access-token".into(), password })
-        })
+        }))
     }
 
     /// What may be shown to another repository that this one leads to.
@@ -108,18 +131,23 @@ mod tests {
     #[test]
     fn a_secret_is_read_by_its_form() {
         let user = |text: &str| match Auth::read(&Secret::new(text)) {
-            Some(Auth::Password(c)) => c.username,
+            Ok(Some(Auth::Password(c))) => c.username,
             other => panic!("{other:?}"),
         };
         assert_eq!(user("bob:secret"), "bob");
         assert_eq!(user(r#"{"username":"eve","password":"x"}"#), "eve");
         assert_eq!(user("ghp_abc\n"), "x-access-token");
-        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\r\nabc\r\n-----END OPENSSH PRIVATE KEY-----";
-        let Some(Auth::Key(key)) = Auth::read(&Secret::new(key)) else { panic!("no key") };
-        assert!(key.expose_str().unwrap().ends_with("KEY-----\n"));
-        for bad in ["", "two words", "{}"] {
-            assert!(!matches!(Auth::read(&Secret::new(bad)), Some(Auth::Key(_))), "{bad}");
+        let pem = "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n";
+        let json = serde_json::json!({ "key": pem, "passphrase": "open sesame" }).to_string();
+        for text in [pem, &json] {
+            let Ok(Some(Auth::Key(key))) = Auth::read(&Secret::new(text)) else { panic!("{text}") };
+            assert_eq!(key.text.expose_str(), Some(pem));
+            assert_eq!(key.passphrase.is_some(), text == json);
         }
-        assert!(Auth::read(&Secret::new("two words")).is_none());
+        assert!(matches!(Auth::read(&Secret::new("two words")), Ok(None)));
+        assert!(matches!(Auth::read(&Secret::new("")), Ok(None)));
+        for bad in [r#"{"key":"no key"}"#, "ssh-rsa AAAA me", "PuTTY-User-Key-File-2: x"] {
+            assert!(Auth::read(&Secret::new(bad)).is_err(), "{bad}");
+        }
     }
 }

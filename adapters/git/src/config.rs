@@ -9,9 +9,13 @@ pub struct GitConfig {
     /// Whether `file:` URLs and paths may be read.
     pub allow_file: bool,
     /// Whether the host's own credentials are used where a plan gives none: the credential helpers
-    /// of the host's git configuration, the SSH agent and [`identities`](Self::identities).
+    /// of the host's git configuration, [`ssh_agent`](Self::ssh_agent) and
+    /// [`identities`](Self::identities).
     pub use_host_credentials: bool,
-    /// Private keys for SSH without a passphrase, tried in order where host credentials are used.
+    /// The socket of an SSH agent, asked first where host credentials are used.
+    pub ssh_agent: Option<PathBuf>,
+    /// Private keys for SSH, tried in order where host credentials are used. Those with a
+    /// passphrase are passed over.
     pub identities: Vec<PathBuf>,
     /// Files in the form of OpenSSH's `known_hosts`. SSH reaches no host that is in none of them.
     pub known_hosts: Vec<PathBuf>,
@@ -37,6 +41,7 @@ impl Default for GitConfig {
             allow_private_network: false,
             allow_file: false,
             use_host_credentials: false,
+            ssh_agent: None,
             identities: Vec::new(),
             known_hosts: vec!["/etc/ssh/ssh_known_hosts".into()],
             ca_files: Vec::new(),
@@ -52,8 +57,13 @@ impl Default for GitConfig {
 
 impl GitConfig {
     /// For a person's own machine: everything that person's git could reach, with the keys and
-    /// known hosts of a home directory.
+    /// known hosts of a home directory and the SSH agent that the environment names.
     pub fn for_home(home: impl Into<PathBuf>) -> Self {
+        Self::from_vars(home, |name| std::env::var(name).ok())
+    }
+
+    /// The same with variables from elsewhere: `SSH_AUTH_SOCK`.
+    pub fn from_vars(home: impl Into<PathBuf>, var: impl Fn(&str) -> Option<String>) -> Self {
         let ssh = home.into().join(".ssh");
         let mut known_hosts = Self::default().known_hosts;
         known_hosts.insert(0, ssh.join("known_hosts"));
@@ -62,6 +72,7 @@ impl GitConfig {
             allow_private_network: true,
             allow_file: true,
             use_host_credentials: true,
+            ssh_agent: var("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(Into::into),
             identities,
             known_hosts,
             ..Self::default()

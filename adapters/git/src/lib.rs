@@ -15,6 +15,7 @@ mod dir;
 mod error;
 mod fetch;
 mod gate;
+mod key;
 mod modules;
 mod names;
 mod place;

@@ -1,6 +1,7 @@
 use super::{files, is, open, repo::Repo, run, step};
 use kiln::{Error, ErrorKind, Secret, SourceSpec, port::Source, secret::SecretRef};
 use kiln_git::{GitConfig, GitSource};
+use serde_json::json;
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -57,10 +58,12 @@ impl Sshd {
             ("key", "ed25519"),
             ("rsa", "rsa"),
             ("other", "ed25519"),
+            ("ecdsa", "ecdsa"),
         ] {
             keygen(&at(name), kind);
         }
-        let authorized = ["key.pub", "rsa.pub"].map(|f| fs::read_to_string(at(f)).unwrap());
+        let authorized =
+            ["key.pub", "rsa.pub", "ecdsa.pub"].map(|f| fs::read_to_string(at(f)).unwrap());
         fs::write(at("authorized"), authorized.concat()).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
@@ -209,5 +212,168 @@ fn what_an_ssh_server_refuses_is_told_apart() {
             ErrorKind::Exhausted,
             "100 bytes",
         );
+    });
+}
+
+/// Puts a passphrase on a copy of a key.
+fn locked(sshd: &Sshd, name: &str, form: &[&str]) -> String {
+    let at = sshd.at(&format!("{name}-locked"));
+    fs::copy(sshd.at(name), &at).unwrap();
+    let file = at.to_str().unwrap();
+    output(
+        "ssh-keygen",
+        &[&["-q", "-p", "-P", "", "-N", "open sesame", "-f", file], form].concat(),
+    );
+    fs::read_to_string(at).unwrap()
+}
+
+impl Sshd {
+    async fn with_text(&self, repo: &Repo, secret: &str) -> kiln::Result<Vec<String>> {
+        fs::write(self.at("secret"), secret).unwrap();
+        self.fetch(self.config(&["host_ed25519"]), repo.path(), Some("secret")).await
+    }
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_opened_with_it() {
+    const NAME: &str = "a_key_with_a_passphrase_is_opened_with_it";
+    run(NAME, async {
+        let Some(sshd) = Sshd::start(NAME) else { return };
+        let repo = Repo::small();
+        for (name, form) in [("key", &[][..]), ("ecdsa", &[]), ("rsa", &["-m", "PEM"])] {
+            let key = locked(&sshd, name, form);
+            let e = sshd.with_text(&repo, &key).await.unwrap_err();
+            is(&e, ErrorKind::Invalid, "has a passphrase");
+            let secret = json!({ "key": key, "passphrase": "open sesame" }).to_string();
+            assert!(sshd.with_text(&repo, &secret).await.is_ok(), "{name}");
+            let secret = json!({ "key": key, "passphrase": "hunter2" }).to_string();
+            let e = sshd.with_text(&repo, &secret).await.unwrap_err();
+            is(&e, ErrorKind::Denied, "does not open the key");
+            assert!(!format!("{e:?} {e}").contains("hunter2"), "{e:?}");
+        }
+        let public = fs::read_to_string(sshd.at("key.pub")).unwrap();
+        let e = sshd.with_text(&repo, &public).await.unwrap_err();
+        is(&e, ErrorKind::Invalid, "this is a public key");
+    });
+}
+
+/// An agent that ends with the test.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_for(socket: &Path) {
+    let start = Instant::now();
+    while !socket.exists() {
+        assert!(start.elapsed() < Duration::from_secs(5), "no {}", socket.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_agent_shows_the_keys_it_has() {
+    const NAME: &str = "an_agent_shows_the_keys_it_has";
+    run(NAME, async {
+        let Some(sshd) = Sshd::start(NAME) else { return };
+        let repo = Repo::small();
+        let socket = sshd.at("agent");
+        let agent = Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).spawn().unwrap();
+        let _agent = Agent(agent);
+        wait_for(&socket);
+        let config = || GitConfig {
+            use_host_credentials: true,
+            ssh_agent: Some(socket.clone()),
+            ..sshd.config(&["host_ed25519"])
+        };
+        let e = sshd.refusal(config(), repo.path(), None).await;
+        is(&e, ErrorKind::Denied, "accepts no key of this host");
+        for key in ["other", "ecdsa"] {
+            let mut add = Command::new("ssh-add");
+            add.arg("-q").arg(sshd.at(key)).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null());
+            assert!(add.status().unwrap().success());
+        }
+        sshd.fetch(config(), repo.path(), None).await.unwrap();
+        // Where the host's own credentials may not be used, the agent is not asked.
+        let config = GitConfig { use_host_credentials: false, ..config() };
+        is(&sshd.refusal(config, repo.path(), None).await, ErrorKind::Denied, "wants a key");
+    });
+}
+
+#[test]
+fn an_agent_that_is_silent_is_given_up_and_cancelled() {
+    const NAME: &str = "an_agent_that_is_silent_is_given_up_and_cancelled";
+    run(NAME, async {
+        let Some(sshd) = Sshd::start(NAME) else { return };
+        let repo = Repo::small();
+        let socket = sshd.at("silent");
+        // Whoever connects waits in its queue.
+        let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let config = || GitConfig {
+            use_host_credentials: true,
+            ssh_agent: Some(socket.clone()),
+            ..sshd.config(&["host_ed25519"])
+        };
+        let short = GitConfig { server_timeout: Duration::from_millis(300), ..config() };
+        let e = sshd.refusal(short, repo.path(), None).await;
+        is(&e, ErrorKind::Unavailable, "the SSH agent gave no answer");
+        let (step, _workspace) = step();
+        let cancel = step.cancel.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            cancel.cancel(kiln::StopReason::Cancel);
+        });
+        let start = Instant::now();
+        let spec = SourceSpec::new(sshd.url(repo.path()));
+        let e = GitSource::new(config()).resolve(&step, &spec).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Cancelled);
+        assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn a_key_of_a_file_that_has_a_passphrase_is_named() {
+    const NAME: &str = "a_key_of_a_file_that_has_a_passphrase_is_named";
+    run(NAME, async {
+        let Some(sshd) = Sshd::start(NAME) else { return };
+        let repo = Repo::small();
+        locked(&sshd, "key", &[]);
+        let config = GitConfig {
+            use_host_credentials: true,
+            identities: vec![sshd.at("key-locked")],
+            ..sshd.config(&["host_ed25519"])
+        };
+        let e = sshd.refusal(config, repo.path(), None).await;
+        is(&e, ErrorKind::Denied, "key-locked: the key has a passphrase");
+        assert!(e.hint_text().unwrap().contains("ssh-add"), "{e:?}");
+    });
+}
+
+#[test]
+fn a_revoked_host_key_is_refused_though_it_is_known() {
+    const NAME: &str = "a_revoked_host_key_is_refused_though_it_is_known";
+    run(NAME, async {
+        let Some(sshd) = Sshd::start(NAME) else { return };
+        let repo = Repo::small();
+        let config = sshd.config(&["host_ed25519"]);
+        let file = &config.known_hosts[0];
+        let key = fs::read_to_string(sshd.at("host_ed25519.pub")).unwrap();
+        let known = fs::read_to_string(file).unwrap();
+        fs::write(file, format!("{known}@revoked * {key}")).unwrap();
+        let e = sshd.refusal(config.clone(), repo.path(), Some("key")).await;
+        is(&e, ErrorKind::Denied, "revoked");
+        // A line that nobody can read hides no other, and patterns count.
+        fs::write(file, format!("what is this\n\n@strange\n127.0.0.? {key}")).unwrap();
+        sshd.fetch(config.clone(), repo.path(), Some("key")).await.unwrap();
+        fs::write(file, format!("!127.0.0.1,* {key}")).unwrap();
+        let e = sshd.refusal(config.clone(), repo.path(), Some("key")).await;
+        is(&e, ErrorKind::Denied, "key is not known");
+        let hint = e.hint_text().unwrap();
+        let command = format!("`ssh-keyscan -p {} 127.0.0.1 >> {}`", sshd.port, file.display());
+        assert!(hint.contains(&command), "{hint}");
     });
 }
