@@ -46,6 +46,7 @@ pub(crate) struct Args {
 
 /// Where builds are kept and which engine builds.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Place {
     /// Where builds, logs and artifacts are kept [default: ~/.local/share/kiln]
     #[arg(

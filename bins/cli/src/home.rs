@@ -8,13 +8,16 @@ use kiln::{
     BuildId, Engine, Error, ErrorKind, Result,
     port::{BuildFilter, BuildSummary, Index, Page},
 };
-use kiln_docker::{DockerBuilder, DockerClient, DockerConfig, DockerRegistry};
+use kiln_docker::{DockerBuilder, DockerClient, DockerConfig, DockerRegistry, Host};
 use kiln_files::{FileArtifacts, FileLogs, FileWorkspaces};
 use kiln_git::{GitConfig, GitSource};
 use kiln_sqlite::SqliteDb;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::{
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -58,6 +61,25 @@ pub(crate) fn docker_config(place: &Place) -> Result<DockerConfig> {
     .map_err(|e| Error::new(ErrorKind::Invalid, "kiln", e.to_string()))
 }
 
+/// Looks whether anything listens at a socket of this machine, before a build is made that could
+/// only fail.
+fn reach(host: &Host) -> Result<()> {
+    let Host::Unix(path) = host else { return Ok(()) };
+    let Err(e) = UnixStream::connect(path) else { return Ok(()) };
+    let (message, hint) = match e.kind() {
+        std::io::ErrorKind::PermissionDenied => (
+            "this user may not talk to the Docker engine",
+            "Add your user to the group `docker`, or run as root.",
+        ),
+        _ => (
+            "there is no Docker engine at this socket",
+            "Start Docker (`systemctl start docker`), or set DOCKER_HOST to where it listens.",
+        ),
+    };
+    let error = Error::new(ErrorKind::Unavailable, "kiln", message).with("engine", host);
+    Err(error.source(e.to_string()).hint(hint))
+}
+
 /// The engine over a data directory; it can only look back where there is no Docker.
 fn engine(dir: &Path, docker: Option<DockerClient>) -> Result<Engine> {
     let db = SqliteDb::open(&dir.join("kiln.db"))?;
@@ -90,6 +112,7 @@ impl Home {
     pub(crate) fn open_to_build(place: &Place, context_max: Option<u64>) -> Result<Self> {
         let mut config = docker_config(place)?;
         config.context_bytes_max = context_max.unwrap_or(config.context_bytes_max);
+        reach(&config.host)?;
         let mut home = Self::open_with(place, config)?;
         match home.no_docker.take() {
             Some(e) => Err(e),

@@ -117,7 +117,7 @@ fn pushed(view: &BuildView, state: &BuildState) -> Vec<Pushed> {
     view.step_views.iter().filter_map(of).collect()
 }
 
-fn people(view: &BuildView, image: Option<&Image>, pushed: &[Pushed], tally: &Tally) {
+fn people(view: &BuildView, image: Option<&Image>, all: &[Pushed], tally: &Tally) {
     let look = Look::of(&std::io::stdout());
     let fact = |name: &str, value: String| {
         print::result(format!("{}  {value}", look.paint(Paint::Dim, &format!("{name:<6}"))));
@@ -129,8 +129,12 @@ fn people(view: &BuildView, image: Option<&Image>, pushed: &[Pushed], tally: &Ta
             fact("tag", tag.to_string());
         }
     }
-    for pushed in pushed {
-        fact("pushed", format!("{}@{}", pushed.image, pushed.digest));
+    for (i, pushed) in all.iter().enumerate() {
+        // One line has no room for both, and many names have one digest.
+        fact("pushed", pushed.image.clone());
+        if all.get(i + 1).is_none_or(|next| next.digest != pushed.digest) {
+            fact("digest", pushed.digest.to_string());
+        }
     }
     if let (Some(_), (cached, all @ 1..)) = (image, tally.cached()) {
         fact("cached", format!("{cached} of {all} instructions"));

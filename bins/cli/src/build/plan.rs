@@ -96,13 +96,7 @@ fn images(tags: &[String]) -> Result<Vec<ImageRef>> {
 }
 
 fn image(text: &str) -> Result<ImageRef> {
-    let image = ImageRef::parse(text).map_err(|e| {
-        let error = usage(e.to_string());
-        match e.suggestion {
-            Some(meant) => error.hint(format!("Did you mean `{meant}`?")),
-            None => error,
-        }
-    })?;
+    let image = ImageRef::parse(text).map_err(|e| usage(e.to_string()))?;
     match image.digest() {
         Some(_) => Err(usage(format!("`{text}`: an image that is built has no digest yet"))),
         None => Ok(image),

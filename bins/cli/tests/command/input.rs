@@ -6,7 +6,7 @@ use crate::bench::{Bench, real};
 fn wrong_use_ends_with_2_and_changes_nothing() {
     let bench = Bench::plain();
     for (args, said) in [
-        (&["build", "-t", "Foo", "."][..], "Did you mean `foo`?"),
+        (&["build", "-t", "Foo", "."][..], "did you mean `foo`"),
         (&["build", "/nonexistent"], "there is no directory"),
         (&["build", "--push"], "--tag"),
         (&["build", "ext::sh -c id", "."], "unexpected argument"),
