@@ -3,7 +3,10 @@
 mod ending;
 mod input;
 mod plan;
+mod secrets;
 mod signals;
+
+pub(crate) use secrets::GivenSecrets;
 
 use crate::{
     args::{BuildArgs, Exit, ProgressKind, ResumeArgs},
@@ -59,7 +62,8 @@ pub(crate) async fn build(home: &Home, args: BuildArgs) -> Result<Exit> {
             () = signals.next() => return Ok(Exit::Cancelled),
         },
     };
-    let planned = plan::plan(&args, input)?;
+    let secrets = args.secrets.iter().map(|spec| home.secrets.take(spec));
+    let planned = plan::plan(&args, input, secrets.collect::<Result<_>>()?)?;
     let mut submission = Submission::new(planned.plan).id(id);
     for (name, value) in args.labels {
         submission = submission.label(name, value);

@@ -2,6 +2,7 @@
 
 use crate::{
     args::{Place, now},
+    build::GivenSecrets,
     print, text,
 };
 use kiln::{
@@ -27,6 +28,7 @@ use std::{
 pub(crate) struct Home {
     pub(crate) dir: PathBuf,
     pub(crate) engine: Engine,
+    pub(crate) secrets: Arc<GivenSecrets>,
     /// Why there is no Docker engine to clean up with, if it is known already.
     pub(crate) no_docker: Option<Error>,
 }
@@ -81,7 +83,7 @@ fn reach(host: &Host) -> Result<()> {
 }
 
 /// The engine over a data directory; it can only look back where there is no Docker.
-fn engine(dir: &Path, docker: Option<DockerClient>) -> Result<Engine> {
+fn engine(dir: &Path, docker: Option<DockerClient>, secrets: Arc<GivenSecrets>) -> Result<Engine> {
     let db = SqliteDb::open(&dir.join("kiln.db"))?;
     let logs = Arc::new(FileLogs::open(dir.join("logs"))?);
     let git = var("HOME").map_or_else(GitConfig::default, GitConfig::for_home);
@@ -93,6 +95,7 @@ fn engine(dir: &Path, docker: Option<DockerClient>) -> Result<Engine> {
         .artifacts(Arc::new(FileArtifacts::open(dir.join("artifacts"))?))
         .workspaces(Arc::new(FileWorkspaces::open(dir.join("work"))?))
         .source(GitSource::new(git))
+        .secrets(secrets)
         .allow_local_paths(true);
     if let Some(docker) = docker {
         engine = engine
@@ -133,8 +136,9 @@ impl Home {
             Ok(docker) => (Some(docker), None),
             Err(e) => (None, Some(e)),
         };
-        let engine = engine(&dir, docker).map_err(ours)?;
-        Ok(Self { dir, engine, no_docker })
+        let secrets = Arc::new(GivenSecrets::default());
+        let engine = engine(&dir, docker, secrets.clone()).map_err(ours)?;
+        Ok(Self { dir, engine, secrets, no_docker })
     }
 
     fn lock_file(&self, build: &BuildId) -> PathBuf {

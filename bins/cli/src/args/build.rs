@@ -23,6 +23,7 @@ Examples:
   kiln build https://example.com/app.git#v1:sub    build a directory of a tag of a repository
   kiln build - < Dockerfile                        build a Dockerfile without any files
   kiln build -f - . < Dockerfile                   build a Dockerfile with the files of this directory
+  kiln build --secret id=npm,src=$HOME/.npmrc .    give a secret to RUN --mount=type=secret,id=npm
   kiln build --build-arg VERSION=3 --target test . stop at a stage, with an argument";
 
 /// Build an image.
@@ -42,6 +43,10 @@ pub(crate) struct BuildArgs {
     /// A build argument; without =VALUE it is taken from the environment
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub(crate) build_args: Vec<String>,
+    /// A secret for RUN --mount=type=secret,id=NAME: from a file, or from the environment variable
+    /// VARIABLE, or else NAME; it gets into no image, journal or log
+    #[arg(long = "secret", value_name = "id=NAME[,src=FILE|,env=VARIABLE]")]
+    pub(crate) secrets: Vec<String>,
     /// A label of the image, by which `kiln builds --label` finds the build too
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) labels: Vec<(String, String)>,

@@ -4,7 +4,7 @@ use super::input::Input;
 use crate::args::BuildArgs;
 use kiln::{
     Attempts, BuildSpec, Context, Error, ErrorKind, ImageFrom, ImageRef, Op, Plan, Recipe, RelPath,
-    Result, SourceSpec, Step, Value,
+    Result, SecretRef, SourceSpec, Step, Value,
 };
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,11 @@ pub(super) fn usage(message: impl Into<String>) -> Error {
 }
 
 /// Makes a plan of the arguments and of what came on standard input, if that was asked for.
-pub(super) fn plan(args: &BuildArgs, input: Option<Input>) -> Result<Planned> {
+pub(super) fn plan(
+    args: &BuildArgs,
+    input: Option<Input>,
+    secrets: Vec<SecretRef>,
+) -> Result<Planned> {
     let tags = images(&args.tags)?;
     let mut plan = Plan::builder();
     let mut what = args.context.clone();
@@ -61,6 +65,7 @@ pub(super) fn plan(args: &BuildArgs, input: Option<Input>) -> Result<Planned> {
         no_cache: args.no_cache,
         pull: args.pull,
         platform: args.platform.clone(),
+        secrets: secrets.into_iter().map(|name| (name.to_string(), name)).collect(),
         ..BuildSpec::new(recipe).context(context)
     };
     let mut step = Step::build("build", spec).attempts(Attempts::up_to(2));

@@ -66,3 +66,19 @@ fn a_build_argument_without_a_value_comes_from_the_environment() {
     let without = bench.command(&args).env_remove("COLOUR").output().unwrap();
     assert!(String::from_utf8_lossy(&without.stderr).contains("it is none"), "{without:?}");
 }
+
+#[test]
+fn a_secret_reaches_the_recipe_and_nothing_else() {
+    let Some(bench) = real("a_secret_reaches_the_recipe") else { return };
+    let recipe = "FROM {base}\nRUN --mount=type=secret,id=token echo it is $(cat /run/secrets/token)\n\
+                  RUN ls /run/secrets 2>/dev/null || echo gone\n";
+    let dir = bench.context(recipe, &[]);
+    let path = dir.path().to_str().unwrap();
+    let args = ["build", path, "--no-cache", "--json", "--secret", "id=token,env=KILN_TEST_TOKEN"];
+    let run = bench.command(&args).env("KILN_TEST_TOKEN", "correct-horse").output().unwrap();
+    let run = crate::bench::Said::from(run);
+    assert!(run.code == 0 && run.out.contains("it is ***"), "{run:?}");
+    assert!(!run.out.contains("correct-horse") && run.out.contains("gone"), "{run:?}");
+    let absent = bench.kiln(&args);
+    assert!(absent.code == 2 && absent.out.contains("KILN_TEST_TOKEN"), "{absent:?}");
+}
