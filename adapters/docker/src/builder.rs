@@ -112,7 +112,7 @@ impl DockerBuilder {
                 Error::new(ErrorKind::Invalid, OP, "the secret holds no user and password")
                     .with("secret", secret)
             })?;
-            all.insert(registry.clone(), as_docker(&login, registry));
+            all.insert(registry.clone(), as_docker(&login, registry)?);
         }
         // Each of the engine's builders looks Docker Hub up under a name of its own.
         if let Some(hub) = all.get("docker.io").cloned() {

@@ -3,8 +3,10 @@
 use crate::{
     config::{BuilderChoice, DockerConfig, Host},
     error::translate,
+    registry::NameLocks,
+    wire::Wire,
 };
-use bollard::{API_DEFAULT_VERSION, Docker, models::SystemVersion};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, models::SystemVersion};
 use kiln::{Error, ErrorKind, Result};
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +18,9 @@ const ANSWER_SECONDS: u64 = 3600;
 #[derive(Clone, Debug)]
 pub struct DockerClient {
     docker: Docker,
+    wire: Arc<Wire>,
     config: Arc<DockerConfig>,
+    names: Arc<NameLocks>,
 }
 
 /// What an engine says of itself.
@@ -35,44 +39,25 @@ pub struct EngineInfo {
 }
 
 impl DockerClient {
-    /// Prepares a connection. Nothing is sent before the first call.
+    /// Prepares a connection. Nothing is opened, read or sent before the first call.
     pub fn new(config: DockerConfig) -> Result<Self> {
-        let docker = match (&config.host, &config.tls) {
-            (Host::Unix(path), _) => {
-                let path = path.to_str().ok_or_else(|| {
-                    Error::new(ErrorKind::Invalid, "Docker::connect", "the path is not UTF-8")
-                })?;
-                Docker::connect_with_unix(path, ANSWER_SECONDS, API_DEFAULT_VERSION)
-            }
-            (Host::Tcp(address), Some(tls)) => Docker::connect_with_ssl(
-                address,
-                &tls.key,
-                &tls.cert,
-                &tls.ca,
-                ANSWER_SECONDS,
-                API_DEFAULT_VERSION,
-            ),
-            (Host::Tcp(address), None) => {
-                Docker::connect_with_http(address, ANSWER_SECONDS, API_DEFAULT_VERSION)
+        let wire = Arc::new(Wire::new(&config));
+        let transport = {
+            let wire = wire.clone();
+            move |request: BollardRequest| {
+                let wire = wire.clone();
+                async move { wire.send(url_safe(request)).await }
             }
         };
+        // The host in this URL is never looked up: the wire knows where to go.
+        let docker = Docker::connect_with_custom_transport(
+            transport,
+            Some("http://docker"),
+            ANSWER_SECONDS,
+            API_DEFAULT_VERSION,
+        );
         let docker = docker.map_err(|e| unreachable(&config, translate("Docker::connect", e)))?;
-        // The engine reads credentials as URL-safe base64, and the client writes the plain kind.
-        let docker = docker.with_request_modifier(|mut request| {
-            for name in ["x-registry-auth", "x-registry-config"] {
-                let fixed = request
-                    .headers()
-                    .get(name)
-                    .and_then(|v| v.to_str().ok())
-                    .map(|v| v.replace('+', "-").replace('/', "_"))
-                    .and_then(|v| v.parse().ok());
-                if let Some(fixed) = fixed {
-                    request.headers_mut().insert(name, fixed);
-                }
-            }
-            request
-        });
-        Ok(Self { docker, config: Arc::new(config) })
+        Ok(Self { docker, wire, config: Arc::new(config), names: Arc::default() })
     }
 
     /// The configuration.
@@ -82,6 +67,16 @@ impl DockerClient {
 
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker
+    }
+
+    /// The way to the engine, for what the vendor's client does not tell.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Who changes which names of images in this process.
+    pub(crate) fn names(&self) -> &NameLocks {
+        &self.names
     }
 
     /// Translates an error, and says which engine could not be reached if that is the trouble.
@@ -135,14 +130,30 @@ impl EngineInfo {
     }
 }
 
-fn unreachable(config: &DockerConfig, e: Error) -> Error {
-    match e.kind() {
-        ErrorKind::Unavailable => e.with("engine", &config.host).hint(
-            "Start Docker (`systemctl start docker`), or set DOCKER_HOST to where it listens.",
-        ),
-        ErrorKind::Denied if e.operation() == "Docker::connect" => e
-            .with("engine", &config.host)
-            .hint("Add your user to the group `docker`, or run as root."),
-        _ => e,
+/// The engine reads credentials as URL-safe base64, and the vendor's client writes the plain kind.
+fn url_safe(mut request: BollardRequest) -> BollardRequest {
+    for name in ["x-registry-auth", "x-registry-config"] {
+        let fixed = request
+            .headers()
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .map(|v| v.replace('+', "-").replace('/', "_"))
+            .and_then(|v| v.parse().ok());
+        if let Some(fixed) = fixed {
+            request.headers_mut().insert(name, fixed);
+        }
     }
+    request
+}
+
+fn unreachable(config: &DockerConfig, e: Error) -> Error {
+    if e.kind() != ErrorKind::Unavailable || e.hint_text().is_some() {
+        return e;
+    }
+    e.with("engine", &config.host).hint(match config.host {
+        Host::Unix(_) => {
+            "Start Docker (`systemctl start docker`), or set DOCKER_HOST to where it listens."
+        }
+        Host::Tcp(_) => "Check that DOCKER_HOST is right and that Docker listens there.",
+    })
 }

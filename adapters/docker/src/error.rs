@@ -1,5 +1,6 @@
 //! From the engine's errors to Kiln's: once, here.
 
+use crate::wire::WireError;
 use bollard::errors::Error as Vendor;
 use kiln::{Error, ErrorKind};
 use std::error::Error as _;
@@ -25,10 +26,6 @@ pub(crate) fn translate(op: &'static str, e: Vendor) -> Error {
             Error::new(ErrorKind::Unavailable, op, "the Docker engine did not answer in time")
         }
         Vendor::IOError { err } => io(op, &err),
-        Vendor::SocketNotFoundError(path) => {
-            Error::new(ErrorKind::Unavailable, op, "there is no Docker engine at this socket")
-                .with("socket", path)
-        }
         other => {
             let mut cause = other.source();
             while let Some(inner) = cause {
@@ -38,26 +35,88 @@ pub(crate) fn translate(op: &'static str, e: Vendor) -> Error {
                 cause = inner.source();
             }
             let text = other.to_string();
-            let lower = text.to_lowercase();
-            let kind = match () {
-                () if lower.contains("connect") => ErrorKind::Unavailable,
-                () if lower.contains("hyper") || lower.contains("http") => ErrorKind::Unavailable,
-                () => ErrorKind::Unexpected,
-            };
+            let broke = matches!(other, Vendor::HyperResponseError { .. });
+            let kind = if broke { ErrorKind::Unavailable } else { ErrorKind::Unexpected };
             Error::new(kind, op, "the Docker engine could not be used").source(text)
         }
     }
 }
 
 fn io(op: &'static str, e: &std::io::Error) -> Error {
+    let inner = e.get_ref();
+    if let Some(e) = inner.and_then(|i| i.downcast_ref::<rustls::Error>()) {
+        return tls(op, e);
+    }
+    match inner.and_then(|i| i.downcast_ref::<WireError>()) {
+        Some(wire @ WireError::Files { path, .. }) => {
+            return Error::new(ErrorKind::Invalid, op, wire.to_string())
+                .with("file", path.display())
+                .hint("Check DOCKER_CERT_PATH or the Docker context: ca.pem, and cert.pem with key.pem.");
+        }
+        Some(wire @ WireError::Slow) => {
+            return Error::new(ErrorKind::Unavailable, op, wire.to_string());
+        }
+        None => {}
+    }
     match e.kind() {
         std::io::ErrorKind::PermissionDenied => {
             Error::new(ErrorKind::Denied, op, "this user may not talk to the Docker engine")
-                .hint("Add your user to the group `docker`, or run as root.")
+                .hint("Add your user to the group `docker` and log in again, or run as root.")
+        }
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::Unavailable, op, "there is no Docker engine at this socket")
         }
         _ => Error::new(ErrorKind::Unavailable, op, "the Docker engine cannot be reached")
             .source(e.to_string()),
     }
+}
+
+/// What went wrong with TLS to the engine. None of it passes by itself.
+fn tls(op: &'static str, e: &rustls::Error) -> Error {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
+    let (kind, what, hint) = match e {
+        Tls::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => (
+            ErrorKind::Unavailable,
+            "the certificate of the Docker engine has expired",
+            "Renew it, and check the clock of this machine.",
+        ),
+        Tls::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => (
+            ErrorKind::Unavailable,
+            "the certificate of the Docker engine is for another host",
+            "Write the host in DOCKER_HOST as its certificate names it.",
+        ),
+        Tls::InvalidCertificate(_) => (
+            ErrorKind::Unavailable,
+            "the certificate of the Docker engine is not signed by the authority that is trusted",
+            "Check that ca.pem in DOCKER_CERT_PATH is the authority of this engine.",
+        ),
+        Tls::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError,
+        ) => (
+            ErrorKind::Denied,
+            "the Docker engine wants a certificate of this client, and one it trusts",
+            "Put cert.pem and key.pem, signed by the engine's authority, into DOCKER_CERT_PATH.",
+        ),
+        Tls::InvalidMessage(_) => (
+            ErrorKind::Unavailable,
+            "what listens there does not speak TLS",
+            "Use the engine's TLS port, usually 2376, or unset DOCKER_TLS_VERIFY.",
+        ),
+        _ => (
+            ErrorKind::Unavailable,
+            "TLS with the Docker engine failed",
+            "Check DOCKER_HOST and the certificates in DOCKER_CERT_PATH.",
+        ),
+    };
+    Error::new(kind, op, what).source(e.clone()).hint(hint).status(kiln::Status::Permanent)
 }
 
 /// The words of a registry that does not let us in.
@@ -69,6 +128,20 @@ const REFUSED: [&str; 7] = [
     "access denied",
     "is denied",
     "forbidden",
+];
+
+/// The words of an engine that cannot reach a registry.
+const UNREACHED: [&str; 10] = [
+    "connection refused",
+    "no such host",
+    "i/o timeout",
+    "no route to host",
+    "deadline",
+    "connection reset",
+    ": eof",
+    "temporary failure",
+    "server misbehaving",
+    "service unavailable",
 ];
 
 /// An error that the engine only tells in words. This is the one place that reads them.
@@ -88,34 +161,13 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
         return Error::new(ErrorKind::Exhausted, op, text)
             .hint("Free disk space on the host of the Docker engine, for example with `docker system prune`.");
     }
-    if has(&["gave http response to https", "server gave http"]) {
-        return Error::new(ErrorKind::Unavailable, op, text).hint(
-            "The registry speaks plain HTTP: list it under `insecure-registries` in the engine's daemon.json.",
-        );
+    if has(&["http request to an https server"]) {
+        return Error::new(ErrorKind::Unavailable, op, "the Docker engine wants TLS")
+            .status(kiln::Status::Permanent)
+            .hint("Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to where the certificates are.");
     }
-    if has(&["x509: ", "certificate signed by", "certificate is not valid", "tls: "]) {
-        return Error::new(ErrorKind::Unavailable, op, text).hint(
-            "Give the engine the registry's authority in /etc/docker/certs.d/HOST:PORT/ca.crt.",
-        );
-    }
-    if has(&REFUSED) {
-        return Error::new(ErrorKind::Denied, op, text)
-            .hint("Log in with `docker login REGISTRY`; check that the name is right and yours.");
-    }
-    if has(&[
-        "connection refused",
-        "no such host",
-        "i/o timeout",
-        "no route to host",
-        "deadline",
-        "connection reset",
-        ": eof",
-        "temporary failure",
-        "server misbehaving",
-        "service unavailable",
-    ]) {
-        return Error::new(ErrorKind::Unavailable, op, text)
-            .hint("Check that the registry runs and that the Docker engine's host can reach it.");
+    if let Some(e) = registry_said(op, text, &lower) {
+        return e;
     }
     if has(&[
         "dockerfile parse error",
@@ -142,6 +194,46 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
     Error::new(otherwise, op, text)
 }
 
+/// What a registry said through the engine, or the engine of a registry.
+fn registry_said(op: &'static str, text: &str, lower: &str) -> Option<Error> {
+    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    let error = |kind| Error::new(kind, op, text);
+    // Nobody's settings change by themselves.
+    let wrong_tls = || error(ErrorKind::Unavailable).status(kiln::Status::Permanent);
+    if has(&["gave http response to https", "server gave http"]) {
+        return Some(wrong_tls().hint(
+            "The registry speaks plain HTTP: list it under `insecure-registries` in the engine's daemon.json.",
+        ));
+    }
+    if has(&["x509: ", "certificate signed by", "certificate is not valid", "tls: "]) {
+        return Some(wrong_tls().hint(
+            "Give the engine the registry's authority in /etc/docker/certs.d/HOST:PORT/ca.crt.",
+        ));
+    }
+    if has(&REFUSED) {
+        return Some(
+            error(ErrorKind::Denied).hint(
+                "Log in with `docker login REGISTRY`; check that the name is right and yours.",
+            ),
+        );
+    }
+    if has(&UNREACHED) {
+        return Some(
+            error(ErrorKind::Unavailable).hint(
+                "Check that the registry runs and that the Docker engine's host can reach it.",
+            ),
+        );
+    }
+    // A registry that is in trouble, or whose storage two uploads of one layer confused.
+    if has(&["unexpected http status: 5", "blob unknown to registry", "match uploaded content"]) {
+        return Some(
+            error(ErrorKind::Unavailable)
+                .hint("Try again; if it stays, see the registry's own log."),
+        );
+    }
+    None
+}
+
 /// Whether a `COPY` or `ADD` names what is not in the context, in the words of both builders.
 fn uncopied(lower: &str) -> bool {
     let kit = ["failed to compute cache key", "failed to calculate checksum"];
@@ -161,6 +253,12 @@ pub(crate) fn line_of(text: &str) -> Option<usize> {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok()
     })
+}
+
+/// Whether a credential helper says that it has no login, and not that something is wrong. The
+/// protocol has these words for it.
+pub(crate) fn has_no_login(helper_said: &str) -> bool {
+    helper_said.trim().starts_with("credentials not found in native keychain")
 }
 
 /// The exit code in the words of the classic builder, BuildKit and Podman.
@@ -197,6 +295,8 @@ mod tests {
             ErrorKind::Unavailable
         );
         assert_eq!(kind("unauthorized: authentication required"), ErrorKind::Denied);
+        let stumble = "errors:\ndigest invalid: provided digest did not match uploaded content";
+        assert_eq!(kind(stumble), ErrorKind::Unavailable);
         assert_eq!(kind("http: server gave HTTP response to HTTPS client"), ErrorKind::Unavailable);
         assert_eq!(
             kind("Dockerfile parse error line 2: unknown instruction: RUM"),

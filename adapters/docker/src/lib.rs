@@ -13,9 +13,10 @@ mod error;
 pub mod ignore;
 mod progress;
 mod registry;
+mod wire;
 
 pub use builder::DockerBuilder;
 pub use client::{DockerClient, EngineInfo};
-pub use config::{BuilderChoice, ConfigError, DockerConfig, Host, TlsFiles};
+pub use config::{BuilderChoice, ClientFiles, ConfigError, DockerConfig, Host, TlsFiles};
 pub use credentials::{CredentialStore, KnownLogin};
 pub use registry::DockerRegistry;

@@ -45,6 +45,9 @@ pub(super) async fn clean_up(tools: &Toolbox, build: &BuildId) -> Result<()> {
     if let Some(runtime) = &tools.runtime {
         runtime.sweep(build).await?;
     }
+    if let Some(registry) = &tools.registry {
+        registry.sweep(build).await?;
+    }
     tools.log_sink.close(build).await?;
     tools.workspaces.remove(build).await
 }
@@ -132,6 +135,9 @@ impl<'e> Driver<'e> {
             if self.state.running().count() > kept.len() {
                 for builder in &self.engine.tools.builders {
                     builder.sweep(&self.build).await?;
+                }
+                if let Some(registry) = &self.engine.tools.registry {
+                    registry.sweep(&self.build).await?;
                 }
             }
             let (driver, node) = (self.id.clone(), self.engine.tools.node.clone());

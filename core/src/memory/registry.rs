@@ -1,6 +1,6 @@
 use super::{MemoryHost, lock, sha256};
 use crate::{
-    Digest, Error, ErrorKind, ImageRef, Result, Secret, StepCx,
+    BuildId, Digest, Error, ErrorKind, ImageRef, Result, Secret, StepCx,
     port::{PushSpec, Registry},
 };
 use async_trait::async_trait;
@@ -44,6 +44,15 @@ impl Registry for MemoryRegistry {
         if cx.cancel.is_cancelled() {
             return Err(cx.cancelled(OP));
         }
+        if spec.to.digest().is_some() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                OP,
+                "a push goes to a tag, not to a digest",
+            )
+            .with("to", &spec.to)
+            .hint("Leave out `@` and the digest."));
+        }
         let id = self.host.lock().image(&spec.image, OP)?.id.clone();
         let given = match &spec.credentials {
             Some(secret) => Some(cx.secrets.reveal(secret).await?),
@@ -61,6 +70,19 @@ impl Registry for MemoryRegistry {
     }
 
     async fn digest(&self, _: &StepCx, of: &ImageRef) -> Result<Option<Digest>> {
-        Ok(lock(&self.state).pushed.get(&of.canonical()).cloned())
+        let state = lock(&self.state);
+        let Some(digest) = of.digest() else {
+            return Ok(state.pushed.get(&of.canonical()).cloned());
+        };
+        let same = |name: &str| {
+            ImageRef::parse(name)
+                .is_ok_and(|n| (n.registry(), n.repository()) == (of.registry(), of.repository()))
+        };
+        let mut pushed = state.pushed.iter();
+        Ok(pushed.find(|(name, d)| *d == digest && same(name)).map(|(_, d)| d.clone()))
+    }
+
+    async fn sweep(&self, _: &BuildId) -> Result<()> {
+        Ok(())
     }
 }

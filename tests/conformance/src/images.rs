@@ -11,7 +11,7 @@ use crate::{
 };
 use futures::TryStreamExt;
 use kiln::{
-    BuildId, BuildSpec, CommitSpec, ContainerRef, ErrorKind, ImageRef, StopReason,
+    BuildId, BuildSpec, CommitSpec, ContainerRef, Digest, ErrorKind, ImageRef, StopReason,
     port::{Builder, Containers, PushSpec, Registry},
 };
 
@@ -41,6 +41,9 @@ macro_rules! registry_suite {
             a_name_without_a_tag_means_latest
             an_image_the_host_does_not_have_is_not_found
             a_step_that_is_to_stop_pushes_nothing
+            a_push_goes_to_a_tag
+            a_digest_is_asked_for_by_itself
+            sweeping_after_a_push_is_safe
         }
     };
 }
@@ -203,6 +206,37 @@ pub async fn a_step_that_is_to_stop_pushes_nothing<R: Registry + Images>(registr
     let pushed = soon("a push", registry.push(step.cx(), &spec)).await;
     expect_kind(pushed, ErrorKind::Cancelled, "a push that is to stop");
     assert_eq!(registry.digest(other.cx(), &to).await.unwrap(), None);
+}
+
+/// Nobody chooses the digest of what is pushed: a target with one is `Invalid`, with a hint.
+pub async fn a_push_goes_to_a_tag<R: Registry + Images>(registry: Fresh<R>) {
+    let (step, to) = (TestStep::new(), registry.target("by-digest").with_tag("1").unwrap());
+    let digest = registry.push(step.cx(), &push_of(registry.there(), to.clone())).await.unwrap();
+    let pushed = registry.push(step.cx(), &push_of(registry.there(), to.with_digest(digest))).await;
+    assert!(pushed.as_ref().is_err_and(|e| e.hint_text().is_some()), "{pushed:?}");
+    expect_kind(pushed, ErrorKind::Invalid, "a push to a digest");
+}
+
+/// A name with a digest means that digest, whatever `latest` or its tag is.
+pub async fn a_digest_is_asked_for_by_itself<R: Registry + Images>(registry: Fresh<R>) {
+    let (step, to) = (TestStep::new(), registry.target("exact").with_tag("7").unwrap());
+    let spec = push_of(registry.there(), to.clone());
+    let digest = registry.push(step.cx(), &spec).await.unwrap();
+    let exact = to.with_digest(digest.clone());
+    assert_eq!(registry.digest(step.cx(), &exact).await.unwrap(), Some(digest));
+    let other = to.with_digest(Digest::sha256([7; 32]));
+    assert_eq!(registry.digest(step.cx(), &other).await.unwrap(), None);
+}
+
+/// A sweep can be repeated, knows unknown builds, and leaves alone what was pushed.
+pub async fn sweeping_after_a_push_is_safe<R: Registry + Images>(registry: Fresh<R>) {
+    let (step, to) = (TestStep::new(), registry.target("swept").with_tag("1").unwrap());
+    let digest = registry.push(step.cx(), &push_of(registry.there(), to.clone())).await.unwrap();
+    for _ in 0..2 {
+        registry.sweep(&step.key.build).await.unwrap();
+    }
+    registry.sweep(&BuildId::random()).await.unwrap();
+    assert_eq!(registry.digest(step.cx(), &to).await.unwrap(), Some(digest));
 }
 
 /// A commit makes an image with the names; the container can be committed again afterwards.

@@ -3,10 +3,7 @@
 //! A build needs what the engine's client library does not offer: a connection that is handed over
 //! to another protocol, and a request that ends for sure when it is dropped.
 
-use crate::{
-    client::DockerClient,
-    config::{Host, TlsFiles},
-};
+use crate::client::DockerClient;
 use bollard::errors::Error as Vendor;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited, combinators::UnsyncBoxBody};
@@ -14,26 +11,16 @@ use hyper::{
     Request, Response, StatusCode, body::Incoming, client::conn::http1, header, upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
-use kiln::{Error, ErrorKind, Result};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use std::{io, path::Path, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
-    task::JoinHandle,
-};
-use tokio_rustls::TlsConnector;
+use kiln::Result;
+use std::io;
+use tokio::task::JoinHandle;
 
 const OP: &str = super::OP;
-const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How much of a refusal is read.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
 /// What is sent with a request.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Line for T {}
 
 /// A task that ends when this is dropped.
 #[derive(Debug)]
@@ -83,16 +70,8 @@ impl Answer {
 
 /// Sends a request. An answer that is a refusal is an error.
 pub(super) async fn send(client: &DockerClient, mut request: Request<Body>) -> Result<Answer> {
-    let config = client.config();
-    let line = match tokio::time::timeout(CONNECT_TIME, connect(&config.host, &config.tls)).await {
-        Ok(line) => line.map_err(|e| client.error(OP, Vendor::IOError { err: e }))?,
-        Err(_) => return Err(client.error(OP, Vendor::RequestTimeoutError)),
-    };
-    let host = match &config.host {
-        Host::Unix(_) => "docker".parse(),
-        Host::Tcp(address) => address.parse(),
-    };
-    let host = host.map_err(|_| Error::new(ErrorKind::Invalid, OP, "the host is not a name"))?;
+    let line = client.wire().open().await.map_err(|e| client.error(OP, e))?;
+    let host = client.wire().host_header().map_err(|e| client.error(OP, e))?;
     request.headers_mut().insert(header::HOST, host);
     let broken = |e: hyper::Error| client.error(OP, e.into());
     let (mut sender, connection) = http1::handshake(TokioIo::new(line)).await.map_err(broken)?;
@@ -120,47 +99,6 @@ fn refusal(status: StatusCode, text: &[u8]) -> Vendor {
         Err(_) => String::from_utf8_lossy(text).into_owned(),
     };
     Vendor::DockerResponseServerError { status_code: status.as_u16(), message }
-}
-
-async fn connect(host: &Host, tls: &Option<TlsFiles>) -> io::Result<Box<dyn Line>> {
-    match (host, tls) {
-        (Host::Unix(path), _) => Ok(Box::new(UnixStream::connect(path).await?)),
-        (Host::Tcp(address), tls) => {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let Some(files) = tls else { return Ok(Box::new(stream)) };
-            let name = address.rsplit_once(':').map_or(address.as_str(), |(name, _)| name);
-            let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
-                .map_err(io::Error::other)?;
-            let connector = TlsConnector::from(Arc::new(trust(files)?));
-            Ok(Box::new(connector.connect(name, stream).await?))
-        }
-    }
-}
-
-/// What the certificate files allow: only what their authority signed, and we are who they say.
-fn trust(files: &TlsFiles) -> io::Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(&files.ca)? {
-        roots.add(certificate).map_err(io::Error::other)?;
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unusable(&files.key, &e))?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(certificates(&files.cert)?, key)
-        .map_err(io::Error::other)
-}
-
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let all = CertificateDer::pem_file_iter(path).map_err(|e| unusable(path, &e))?;
-    all.collect::<Result<_, _>>().map_err(|e| unusable(path, &e))
-}
-
-fn unusable(path: &Path, e: &dyn std::error::Error) -> io::Error {
-    io::Error::other(format!("`{}` cannot be used: {e}", path.display()))
 }
 
 #[cfg(test)]

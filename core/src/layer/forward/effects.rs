@@ -139,6 +139,11 @@ impl<P: Registry + ?Sized, A: Around> Registry for Layered<P, A> {
         };
         self.around.around_step(call, cx, work).await
     }
+
+    async fn sweep(&self, build: &BuildId) -> Result<()> {
+        let call = Call::new("Registry::sweep", Again::Safe).build(build);
+        self.around.around(call, || self.inner.sweep(build)).await
+    }
 }
 
 #[async_trait]

@@ -75,6 +75,10 @@ impl Registry for OnHost<MemoryRegistry> {
     async fn digest(&self, cx: &StepCx, of: &ImageRef) -> Result<Option<Digest>> {
         self.0.digest(cx, of).await
     }
+
+    async fn sweep(&self, build: &BuildId) -> Result<()> {
+        self.0.sweep(build).await
+    }
 }
 
 impl Images for OnHost<MemoryRegistry> {
