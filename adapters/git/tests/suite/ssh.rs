@@ -282,7 +282,12 @@ fn an_agent_shows_the_keys_it_has() {
         let Some(sshd) = Sshd::start(NAME) else { return };
         let repo = Repo::small();
         let socket = sshd.at("agent");
-        let agent = Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).spawn().unwrap();
+        let agent = Command::new("ssh-agent")
+            .stdout(Stdio::null())
+            .args(["-D", "-a"])
+            .arg(&socket)
+            .spawn()
+            .unwrap();
         let _agent = Agent(agent);
         wait_for(&socket);
         let config = || GitConfig {
