@@ -1,38 +1,41 @@
-//! One connection on a thread of its own; calls are closures that wait their turn.
+//! A SQLite file: one writer, some readers, and who waits for news of it.
 
-use crate::{error::translate, index::SqliteIndex, store::SqliteStore};
-use futures::channel::oneshot;
-use kiln::{Error, ErrorKind, Result};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::{path::Path, sync::mpsc, time::Duration};
-use tokio::sync::watch;
+use crate::{
+    error::Stop,
+    fleet::SqliteFleet,
+    index::SqliteIndex,
+    news::{News, Topic},
+    open,
+    queue::SqliteQueue,
+    readers::Readers,
+    store::SqliteStore,
+    writer::Writer,
+};
+use kiln::{Result, memory::SystemClock};
+use rusqlite::Connection;
+use std::{path::Path, sync::Arc};
 
-/// Marks the file as ours: "KILN" in ASCII.
-const APPLICATION_ID: i64 = 0x4b49_4c4e;
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.sql")];
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
-
-/// A SQLite file. Clones share one connection.
+/// A SQLite file. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct SqliteDb {
-    jobs: mpsc::Sender<Job>,
-    /// Changes whenever this process wrote.
-    pub(crate) written: watch::Sender<u64>,
+    writer: Writer,
+    readers: Readers,
+    pub(crate) news: Arc<News>,
 }
 
 impl SqliteDb {
-    /// Opens the file, and makes it or brings it up to date where needed.
+    /// Opens the file, and makes it (for its owner only) or brings it up to date where needed.
+    /// Waits up to 5 seconds for other processes that hold it; later calls do the same.
     ///
-    /// `Unsupported` if a newer version of Kiln wrote it; `Corrupt` if it is no such file.
+    /// `Invalid` if it is another program's database, which is left as it is; `Unsupported` if a
+    /// newer version of Kiln wrote it, or its file system cannot share it; `Corrupt` if it is no
+    /// database; `Denied` if it cannot be written; `Exhausted` if the disk is full.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut connection = prepare(path).map_err(|e| e.with("file", path.display()))?;
-        let (jobs, todo) = mpsc::channel::<Job>();
-        std::thread::Builder::new()
-            .name("kiln-sqlite".into())
-            .spawn(move || todo.into_iter().for_each(|job| job(&mut connection)))
-            .map_err(|e| Error::new(ErrorKind::Exhausted, "Sqlite::open", e.to_string()))?;
-        Ok(Self { jobs, written: watch::Sender::new(0) })
+        let named = |e: kiln::Error| e.with("file", path.display());
+        let (connection, whole) = open::open(path).map_err(named)?;
+        let news = News::of(&whole).map_err(named)?;
+        let writer = Writer::start(connection, news.clone()).map_err(named)?;
+        Ok(Self { writer, readers: Readers::of(whole), news })
     }
 
     /// The journals in the file.
@@ -45,71 +48,34 @@ impl SqliteDb {
         SqliteIndex::new(self.clone())
     }
 
-    /// Runs a closure on the connection, in a transaction that is committed if it succeeds.
+    /// The queue in the file. Its leases expire by the clock of the machine.
+    pub fn queue(&self) -> SqliteQueue {
+        SqliteQueue::with_clock(self, Arc::new(SystemClock::default()))
+    }
+
+    /// The fleet in the file.
+    pub fn fleet(&self) -> SqliteFleet {
+        SqliteFleet::new(self.clone())
+    }
+
+    /// Runs a closure in a transaction of its own or one that it shares; what it wrote is undone
+    /// if it fails, durable when this returns, and told of as news. A call that is dropped before
+    /// its turn came does nothing.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         op: &'static str,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+        topic: Topic,
+        work: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T> {
-        let done = self
-            .run(op, move |connection| {
-                let wrong = |e| translate(op, e);
-                let transaction = connection
-                    .transaction_with_behavior(TransactionBehavior::Immediate)
-                    .map_err(wrong)?;
-                let value = work(&transaction)?;
-                transaction.commit().map_err(wrong)?;
-                Ok(value)
-            })
-            .await;
-        self.written.send_modify(|n| *n += 1);
-        done
+        self.writer.write(op, topic, work).await
     }
 
-    /// Runs a closure on the connection.
-    pub(crate) async fn run<T: Send + 'static>(
+    /// Runs a closure on a connection that only reads; it sees every write that returned before.
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         op: &'static str,
-        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || Error::new(ErrorKind::Unexpected, op, "the database thread ended");
-        let job: Job = Box::new(move |connection| {
-            // Whoever asked may be gone; the work is done all the same.
-            let _ = answer.send(work(connection));
-        });
-        self.jobs.send(job).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.readers.read(op, work).await
     }
-}
-
-fn prepare(path: &Path) -> Result<Connection> {
-    const OP: &str = "Sqlite::open";
-    let wrong = |e| translate(OP, e);
-    let mut connection = Connection::open(path).map_err(wrong)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(wrong)?;
-    connection.pragma_update(None, "journal_mode", "wal").map_err(wrong)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(wrong)?;
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
-    let version: usize = transaction
-        .query_row("SELECT user_version FROM pragma_user_version", [], |r| r.get(0))
-        .map_err(wrong)?;
-    if version > MIGRATIONS.len() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            OP,
-            "a newer version of Kiln wrote this file",
-        )
-        .with("schema", version)
-        .with("known", MIGRATIONS.len())
-        .hint("Use that version, or another data directory."));
-    }
-    for migration in &MIGRATIONS[version..] {
-        transaction.execute_batch(migration).map_err(wrong)?;
-    }
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(wrong)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
-    transaction.commit().map_err(wrong)?;
-    Ok(connection)
 }

@@ -1,12 +1,17 @@
-//! The index: one row a build, its summary as JSON beside the columns that lists ask for.
+//! The index: one row a build, its summary as JSON beside the columns that lists ask for, and one
+//! row a label.
 
-use crate::{client::SqliteDb, error::translate};
+use crate::{
+    client::SqliteDb,
+    error::{Stop, json, unreadable},
+    news::Topic,
+};
 use async_trait::async_trait;
 use kiln::{
-    BuildId, Error, ErrorKind, Result,
+    BuildId, Result,
     port::{BuildFilter, BuildSummary, Index, Page},
 };
-use rusqlite::{ToSql, params, types::Value};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
 
 /// The index of builds in a SQLite file.
 #[derive(Clone, Debug)]
@@ -25,93 +30,124 @@ fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// A query for a filter and the place a page begins.
-fn query(filter: &BuildFilter, page: &Page) -> (String, Vec<Value>) {
-    let mut sql = "SELECT summary FROM summary WHERE 1".to_owned();
-    let mut args: Vec<Value> = Vec::new();
-    let mut and = |sql: &mut String, condition: &str, values: Vec<String>| {
-        sql.push_str(" AND ");
-        sql.push_str(condition);
-        args.extend(values.into_iter().map(Value::Text));
+/// A query that grows with its arguments.
+struct Query {
+    sql: String,
+    args: Vec<Value>,
+}
+
+impl Query {
+    fn and<const N: usize>(&mut self, condition: &str, values: [&str; N]) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.args.extend(values.map(|v| Value::Text(v.to_owned())));
+    }
+}
+
+/// The query of a filter and the place where a page begins. A label, or else the id, leads it
+/// where there is one, so that it reads what it shows and little else.
+fn query(filter: &BuildFilter, page: &Page) -> Query {
+    let prefix = filter.id_prefix.as_ref().filter(|p| !p.is_empty());
+    let mut labels = filter.labels.iter();
+    let leading = labels.next();
+    let (from, at) = match leading {
+        Some(_) => ("label l CROSS JOIN summary s ON s.build = l.build", "l"),
+        None => ("summary s", "s"),
     };
-    if let Some(prefix) = &filter.id_prefix {
-        and(&mut sql, "substr(build, 1, length(?)) = ?", vec![prefix.clone(), prefix.clone()]);
+    let sql = format!("SELECT s.summary FROM {from} WHERE 1");
+    let mut query = Query { sql, args: Vec::new() };
+    if let Some((key, value)) = leading {
+        query.and("l.key = ? AND l.value = ?", [key, value]);
+    }
+    for (key, value) in labels {
+        let condition = "EXISTS (SELECT 1 FROM label o WHERE o.key = ? AND o.value = ?
+                         AND o.accepted_at = s.accepted_at AND o.build = s.build)";
+        query.and(condition, [key, value]);
+    }
+    if let Some(prefix) = prefix {
+        // Ids are ASCII, so that this follows everything that begins with the prefix.
+        let end = format!("{prefix}\u{7f}");
+        query.and(&format!("{at}.build >= ? AND {at}.build < ?"), [prefix, &end]);
     }
     if let Some(owner) = &filter.owner {
-        and(&mut sql, "owner = ?", vec![owner.to_string()]);
+        query.and("s.owner = ?", [owner.as_str()]);
     }
     if let Some(phase) = &filter.phase {
-        and(&mut sql, "phase = ?", vec![word(phase)]);
+        query.and("s.phase = ?", [&word(phase)]);
     }
     if let Some(outcome) = &filter.outcome {
-        and(&mut sql, "outcome = ?", vec![outcome.clone()]);
-    }
-    for (key, value) in &filter.labels {
-        let condition = "EXISTS (SELECT 1 FROM json_each(summary, '$.labels') l WHERE l.key = ? AND l.value = ?)";
-        and(&mut sql, condition, vec![key.clone(), value.clone()]);
+        query.and("s.outcome = ?", [outcome]);
     }
     if let Some(after) = &page.after {
-        sql.push_str(" AND (accepted_at, build) < (?, ?)");
-        args.push(Value::Integer(after.accepted_at.0 as i64));
-        args.push(Value::Text(after.build.to_string()));
+        query.sql.push_str(&format!(" AND ({at}.accepted_at, {at}.build) < (?, ?)"));
+        query.args.push(Value::Integer(i64::try_from(after.accepted_at.0).unwrap_or(i64::MAX)));
+        query.args.push(Value::Text(after.build.to_string()));
     }
-    sql.push_str(" ORDER BY accepted_at DESC, build DESC LIMIT ?");
-    args.push(Value::Integer(i64::try_from(page.max).unwrap_or(i64::MAX)));
-    (sql, args)
+    // The `+` keeps SQLite from walking the builds by time where the ids are the shorter way.
+    let plus = if prefix.is_some() && leading.is_none() { "+" } else { "" };
+    query.sql.push_str(&format!(" ORDER BY {plus}{at}.accepted_at DESC, {at}.build DESC LIMIT ?"));
+    query.args.push(Value::Integer(i64::try_from(page.max).unwrap_or(i64::MAX)));
+    query
+}
+
+fn put(c: &Connection, s: &BuildSummary, text: &str) -> Result<(), Stop> {
+    let old: Option<(u64, String)> = c
+        .prepare_cached("SELECT seq, summary FROM summary WHERE build = ?1")?
+        .query_row([s.build.as_str()], |r| Ok((r.get(0)?, r.get(1)?)))
+        .optional()?;
+    if old.as_ref().is_some_and(|(seq, _)| *seq > s.seq.0) {
+        return Ok(());
+    }
+    let sql =
+        "INSERT OR REPLACE INTO summary (build, seq, accepted_at, owner, phase, outcome, summary)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let outcome = s.outcome.as_ref().map(kiln::Outcome::word);
+    c.prepare_cached(sql)?.execute(params![
+        s.build.as_str(),
+        s.seq.0,
+        s.accepted_at.0,
+        s.owner.as_str(),
+        word(&s.phase),
+        outcome,
+        text
+    ])?;
+    // Labels are given once and summaries come with every step, so mostly nothing changes here.
+    let old = old.and_then(|(_, text)| serde_json::from_str::<BuildSummary>(&text).ok());
+    if old.is_some_and(|o| o.labels == s.labels && o.accepted_at == s.accepted_at) {
+        return Ok(());
+    }
+    c.prepare_cached("DELETE FROM label WHERE build = ?1")?.execute([s.build.as_str()])?;
+    let mut insert = c.prepare_cached(
+        "INSERT INTO label (key, value, accepted_at, build) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (key, value) in &s.labels {
+        insert.execute(params![key, value, s.accepted_at.0, s.build.as_str()])?;
+    }
+    Ok(())
 }
 
 #[async_trait]
 impl Index for SqliteIndex {
     async fn put(&self, summary: &BuildSummary) -> Result<()> {
         const OP: &str = "Index::put";
-        let s = summary.clone();
-        let text = serde_json::to_string(summary)
-            .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))?;
-        self.db
-            .write(OP, move |t| {
-                let sql =
-                    "INSERT INTO summary (build, seq, accepted_at, owner, phase, outcome, summary)
-                           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                           ON CONFLICT (build) DO UPDATE SET seq = ?2, accepted_at = ?3, owner = ?4,
-                               phase = ?5, outcome = ?6, summary = ?7
-                           WHERE seq <= ?2";
-                let outcome = s.outcome.as_ref().map(kiln::Outcome::word);
-                t.execute(
-                    sql,
-                    params![
-                        s.build.as_str(),
-                        s.seq.0,
-                        s.accepted_at.0,
-                        s.owner.as_str(),
-                        word(&s.phase),
-                        outcome,
-                        text
-                    ],
-                )
-                .map_err(|e| translate(OP, e))?;
-                Ok(())
-            })
-            .await
+        let text = json(OP, summary)?;
+        let summary = summary.clone();
+        self.db.write(OP, Topic::Quiet, move |c| put(c, &summary, &text)).await
     }
 
     async fn list(&self, filter: &BuildFilter, page: &Page) -> Result<Vec<BuildSummary>> {
         const OP: &str = "Index::list";
-        let (sql, args) = query(filter, page);
+        let Query { sql, args } = query(filter, page);
         let texts: Vec<String> = self
             .db
-            .run(OP, move |c| {
-                let mut select = c.prepare_cached(&sql).map_err(|e| translate(OP, e))?;
-                let args: Vec<&dyn ToSql> = args.iter().map(|a| a as &dyn ToSql).collect();
-                select
-                    .query_map(args.as_slice(), |r| r.get(0))
-                    .and_then(Iterator::collect)
-                    .map_err(|e| translate(OP, e))
+            .read(OP, move |c| {
+                let mut select = c.prepare_cached(&sql)?;
+                let rows = select.query_map(params_from_iter(args), |r| r.get(0))?;
+                Ok(rows.collect::<Result<_, _>>()?)
             })
             .await?;
         let read = |text: String| {
-            serde_json::from_str(&text).map_err(|e| {
-                Error::new(ErrorKind::Corrupt, OP, "a summary cannot be read").source(e.to_string())
-            })
+            serde_json::from_str(&text).map_err(|e| unreadable(OP, "a summary cannot be read", e))
         };
         texts.into_iter().map(read).collect()
     }
@@ -120,11 +156,47 @@ impl Index for SqliteIndex {
         const OP: &str = "Index::forget";
         let id = build.clone();
         self.db
-            .write(OP, move |t| {
-                t.execute("DELETE FROM summary WHERE build = ?1", [id.as_str()])
-                    .map(drop)
-                    .map_err(|e| translate(OP, e))
+            .write(OP, Topic::Quiet, move |c| {
+                for sql in
+                    ["DELETE FROM summary WHERE build = ?1", "DELETE FROM label WHERE build = ?1"]
+                {
+                    c.prepare_cached(sql)?.execute([id.as_str()])?;
+                }
+                Ok(())
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// How SQLite would answer a filter.
+    fn way(filter: BuildFilter) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let (c, _) = crate::open::open(&dir.path().join("kiln.db")).unwrap();
+        let q = query(&filter, &Page { max: 50, after: None });
+        let mut explain = c.prepare(&format!("EXPLAIN QUERY PLAN {}", q.sql)).unwrap();
+        let lines = explain.query_map(params_from_iter(q.args), |r| r.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn no_list_reads_more_than_it_has_to() {
+        let f = BuildFilter::default;
+        let labels = BTreeMap::from(["a", "b"].map(|k| (k.to_owned(), "1".to_owned())));
+        let owner = Some(kiln::Owner::local());
+        for (filter, part, sorts) in [
+            (f(), "SCAN s USING INDEX summary_by_time", false),
+            (BuildFilter { id_prefix: Some("ab".into()), ..f() }, "(build>? AND build<?)", true),
+            (BuildFilter { owner, ..f() }, "summary_by_owner (owner=?)", false),
+            (BuildFilter { labels, ..f() }, "l USING PRIMARY KEY (key=? AND value=?)", false),
+        ] {
+            let way = way(filter);
+            assert!(way.contains(part), "{part}: {way}");
+            assert_eq!(way.contains("TEMP B-TREE"), sorts, "{way}");
+        }
     }
 }

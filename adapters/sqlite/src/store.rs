@@ -1,6 +1,10 @@
 //! The journal: one row an event, its primary key the place in the journal.
 
-use crate::{client::SqliteDb, error::translate};
+use crate::{
+    client::SqliteDb,
+    error::{json, unreadable},
+    news::Topic,
+};
 use async_trait::async_trait;
 use kiln::{
     BuildId, Error, ErrorKind, Event, Recorded, Result, Seq, Timestamp,
@@ -8,9 +12,7 @@ use kiln::{
 };
 use rusqlite::{Connection, params};
 use std::time::Duration;
-
-/// How often the file is looked at for what other processes wrote.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use tokio::time::{Instant, timeout_at};
 
 /// Journals in a SQLite file.
 #[derive(Clone, Debug)]
@@ -37,38 +39,32 @@ impl Store for SqliteStore {
         let build = build.clone();
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
-            let text = serde_json::to_string(&entry.event)
-                .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))?;
-            rows.push((entry.at.0, text));
+            rows.push((entry.at.0, json(OP, &entry.event)?));
         }
         let finished = entries.last().map(|e| matches!(e.event, Event::Finished { .. }));
+        let topic = if rows.is_empty() { Topic::Quiet } else { Topic::Journal(build.clone()) };
         self.db
-            .write(OP, move |t| {
-                let wrong = |e| translate(OP, e);
-                let now = end(t, &build).map_err(wrong)?;
+            .write(OP, topic, move |c| {
+                let now = end(c, &build)?;
                 if now != after.0 {
                     return Err(Error::new(ErrorKind::Conflict, OP, "the journal moved on")
                         .with("build", &build)
                         .with("after", after)
-                        .with("end", now));
+                        .with("end", now)
+                        .into());
                 }
-                let mut insert = t
-                    .prepare_cached(
-                        "INSERT INTO event (build, seq, at, event) VALUES (?1, ?2, ?3, ?4)",
-                    )
-                    .map_err(wrong)?;
+                let mut insert = c.prepare_cached(
+                    "INSERT INTO event (build, seq, at, event) VALUES (?1, ?2, ?3, ?4)",
+                )?;
                 for (i, (at, text)) in rows.iter().enumerate() {
-                    let seq = after.plus(i + 1).0;
-                    insert.execute(params![build.as_str(), seq, at, text]).map_err(wrong)?;
+                    insert.execute(params![build.as_str(), after.plus(i + 1).0, at, text])?;
                 }
                 let sql = match finished {
                     Some(true) => "DELETE FROM unfinished WHERE build = ?1",
                     Some(false) => "INSERT OR IGNORE INTO unfinished (build) VALUES (?1)",
                     None => return Ok(after),
                 };
-                t.prepare_cached(sql)
-                    .and_then(|mut s| s.execute([build.as_str()]))
-                    .map_err(wrong)?;
+                c.prepare_cached(sql)?.execute([build.as_str()])?;
                 Ok(after.plus(rows.len()))
             })
             .await
@@ -79,32 +75,29 @@ impl Store for SqliteStore {
         let id = build.clone();
         let rows: Vec<(u64, u64, String)> = self
             .db
-            .run(OP, move |c| {
-                let wrong = |e| translate(OP, e);
-                let mut select = c
-                    .prepare_cached(
-                        "SELECT seq, at, event FROM event WHERE build = ?1 AND seq > ?2 ORDER BY seq",
-                    )
-                    .map_err(wrong)?;
-                let rows = select
-                    .query_map(params![id.as_str(), after.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
-                    .and_then(Iterator::collect)
-                    .map_err(wrong)?;
-                drop(select);
-                if <Vec<_>>::is_empty(&rows) && end(c, &id).map_err(wrong)? == 0 {
+            .read(OP, move |c| {
+                let mut select = c.prepare_cached(
+                    "SELECT seq, at, event FROM event WHERE build = ?1 AND seq > ?2 ORDER BY seq",
+                )?;
+                let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+                let rows: Vec<_> = select
+                    .query_map(params![id.as_str(), after], |r| {
+                        Ok((r.get(0)?, r.get(1)?, r.get(2)?))
+                    })?
+                    .collect::<Result<_, _>>()?;
+                if rows.is_empty() && end(c, &id)? == 0 {
                     return Err(Error::new(ErrorKind::NotFound, OP, "there is no such build")
-                        .with("build", &id));
+                        .with("build", &id)
+                        .into());
                 }
                 Ok(rows)
             })
             .await?;
         let read = |(seq, at, text): (u64, u64, String)| {
             let event = serde_json::from_str(&text).map_err(|e| {
-                Error::new(ErrorKind::Corrupt, OP, "an event of the journal cannot be read")
+                unreadable(OP, "an event of the journal cannot be read", e)
                     .with("build", build)
                     .with("seq", seq)
-                    .hint("A newer version of Kiln may have written it.")
-                    .source(e.to_string())
             })?;
             Ok(Recorded { seq: Seq(seq), at: Timestamp(at), event })
         };
@@ -113,22 +106,19 @@ impl Store for SqliteStore {
 
     async fn wait(&self, build: &BuildId, after: Seq, patience: Duration) -> Result<bool> {
         const OP: &str = "Store::wait";
-        let mut written = self.db.written.subscribe();
-        let give_up = tokio::time::Instant::now() + patience;
+        // Before the look, so that nothing that comes after it is missed.
+        let mut news = self.db.news.of_journal(build);
+        let give_up = Instant::now().checked_add(patience);
         loop {
             let id = build.clone();
-            let now = self.db.run(OP, move |c| end(c, &id).map_err(|e| translate(OP, e))).await?;
-            if now > after.0 {
+            if self.db.read(OP, move |c| Ok(end(c, &id)?)).await? > after.0 {
                 return Ok(true);
             }
-            let look = (tokio::time::Instant::now() + LOOK_EVERY).min(give_up);
-            tokio::select! {
-                _ = written.changed() => {}
-                () = tokio::time::sleep_until(look) => {
-                    if look == give_up {
-                        return Ok(false);
-                    }
-                }
+            match give_up {
+                // The bell outlives this, since `self` holds it.
+                None => drop(news.changed().await),
+                Some(at) if timeout_at(at, news.changed()).await.is_err() => return Ok(false),
+                Some(_) => {}
             }
         }
     }
@@ -137,18 +127,13 @@ impl Store for SqliteStore {
         const OP: &str = "Store::unfinished";
         let names: Vec<String> = self
             .db
-            .run(OP, |c| {
-                let mut select = c
-                    .prepare_cached("SELECT build FROM unfinished")
-                    .map_err(|e| translate(OP, e))?;
-                select
-                    .query_map([], |r| r.get(0))
-                    .and_then(Iterator::collect)
-                    .map_err(|e| translate(OP, e))
+            .read(OP, |c| {
+                let mut select = c.prepare_cached("SELECT build FROM unfinished")?;
+                Ok(select.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?)
             })
             .await?;
         let read = |name: String| {
-            BuildId::new(name).map_err(|e| Error::new(ErrorKind::Corrupt, OP, e.to_string()))
+            BuildId::new(name).map_err(|e| unreadable(OP, "the id of a build cannot be read", e))
         };
         names.into_iter().map(read).collect()
     }
@@ -157,12 +142,12 @@ impl Store for SqliteStore {
         const OP: &str = "Store::forget";
         let id = build.clone();
         self.db
-            .write(OP, move |t| {
+            .write(OP, Topic::Journal(id.clone()), move |c| {
                 for sql in [
                     "DELETE FROM event WHERE build = ?1",
                     "DELETE FROM unfinished WHERE build = ?1",
                 ] {
-                    t.execute(sql, [id.as_str()]).map_err(|e| translate(OP, e))?;
+                    c.prepare_cached(sql)?.execute([id.as_str()])?;
                 }
                 Ok(())
             })
