@@ -1,3 +1,4 @@
+use crate::Proxies;
 use std::{path::PathBuf, time::Duration};
 
 /// What the adapter may do and how long it waits. The default is for a server that fetches what
@@ -21,6 +22,9 @@ pub struct GitConfig {
     pub known_hosts: Vec<PathBuf>,
     /// Certificates to trust beside those of the system, as PEM files.
     pub ca_files: Vec<PathBuf>,
+    /// Proxies for https and http. They may be anywhere; a server behind one is judged by its name
+    /// only, since the proxy resolves it. SSH goes through none.
+    pub proxies: Proxies,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long a server may be silent.
@@ -45,6 +49,7 @@ impl Default for GitConfig {
             identities: Vec::new(),
             known_hosts: vec!["/etc/ssh/ssh_known_hosts".into()],
             ca_files: Vec::new(),
+            proxies: Proxies::none(),
             connect_timeout: Duration::from_secs(15),
             server_timeout: Duration::from_secs(60),
             bytes_max: 8 << 30,
@@ -57,12 +62,14 @@ impl Default for GitConfig {
 
 impl GitConfig {
     /// For a person's own machine: everything that person's git could reach, with the keys and
-    /// known hosts of a home directory and the SSH agent that the environment names.
+    /// known hosts of a home directory, and the SSH agent and the proxies that the environment
+    /// names.
     pub fn for_home(home: impl Into<PathBuf>) -> Self {
         Self::from_vars(home, |name| std::env::var(name).ok())
     }
 
-    /// The same with variables from elsewhere: `SSH_AUTH_SOCK`.
+    /// The same with variables from elsewhere: `SSH_AUTH_SOCK` and those of
+    /// [`Proxies::from_vars`].
     pub fn from_vars(home: impl Into<PathBuf>, var: impl Fn(&str) -> Option<String>) -> Self {
         let ssh = home.into().join(".ssh");
         let mut known_hosts = Self::default().known_hosts;
@@ -75,6 +82,7 @@ impl GitConfig {
             ssh_agent: var("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(Into::into),
             identities,
             known_hosts,
+            proxies: Proxies::from_vars(&var),
             ..Self::default()
         }
     }

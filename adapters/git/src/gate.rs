@@ -7,6 +7,7 @@
 //! counted, and closing the gate ends whatever libgit2 waits for. Credentials never reach libgit2.
 
 mod connect;
+mod dial;
 mod http;
 mod ssh;
 mod status;

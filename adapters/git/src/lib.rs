@@ -19,6 +19,7 @@ mod key;
 mod modules;
 mod names;
 mod place;
+mod proxy;
 mod refs;
 mod remote;
 mod text;
@@ -26,6 +27,7 @@ pub mod url;
 mod work;
 
 pub use config::GitConfig;
+pub use proxy::Proxies;
 
 use crate::{
     auth::Auth,

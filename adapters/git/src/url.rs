@@ -2,10 +2,10 @@
 
 mod part;
 
-pub(crate) use part::check_reference;
+pub(crate) use part::{check_reference, decode};
 
 use kiln::RelPath;
-use part::{check_user, decode, encode, is_unprintable, looks_secret};
+use part::{check_user, encode, is_unprintable, looks_secret};
 use std::{
     fmt,
     path::{Path, PathBuf},

@@ -1,7 +1,10 @@
 //! Connections to addresses that were judged.
 
 use super::Shared;
-use crate::{address::is_public, error};
+use crate::{
+    address::{is_public, is_public_name},
+    error,
+};
 use kiln::{Error, ErrorKind, Result};
 use std::{
     fmt::Display,
@@ -14,6 +17,17 @@ use tokio::{
 
 /// Connects to a host. A name is resolved once, and only what that gave is judged and reached.
 pub(super) async fn connect(shared: &Shared, host: &str, port: u16) -> Result<TcpStream> {
+    reach(shared, host, port, judge).await
+}
+
+/// Connects to a proxy, wherever it is: who names one in the configuration allows it.
+pub(super) async fn connect_to_proxy(shared: &Shared, host: &str, port: u16) -> Result<TcpStream> {
+    reach(shared, host, port, |_, _, found| Ok(found)).await
+}
+
+type Judge = fn(&Shared, &str, Vec<SocketAddr>) -> Result<Vec<SocketAddr>>;
+
+async fn reach(shared: &Shared, host: &str, port: u16, judge: Judge) -> Result<TcpStream> {
     let connecting = async {
         let bare = bare(host);
         let found = match literal(bare, port) {
@@ -78,13 +92,27 @@ fn judge(shared: &Shared, host: &str, found: Vec<SocketAddr>) -> Result<Vec<Sock
         return Ok(found);
     }
     let public: Vec<_> = found.into_iter().filter(|a| is_public(a.ip())).collect();
-    if public.is_empty() {
-        let message = "the host is not on the public internet, which this node does not allow";
-        return Err(error::forbidden(shared.op, message)
-            .with("host", host)
-            .hint("Whoever runs the node can allow private networks in its git configuration."));
+    if public.is_empty() { Err(private(shared, host)) } else { Ok(public) }
+}
+
+/// Refuses a host that a proxy is to reach, if its name alone shows that it is not public. What the
+/// name means to the proxy, only the proxy knows.
+pub(super) fn judge_name(shared: &Shared, host: &str) -> Result<()> {
+    let public = match bare(host).parse::<IpAddr>() {
+        Ok(address) => is_public(address),
+        Err(_) => is_public_name(host),
+    };
+    if public || shared.config.allow_private_network {
+        return Ok(());
     }
-    Ok(public)
+    Err(private(shared, host))
+}
+
+fn private(shared: &Shared, host: &str) -> Error {
+    let message = "the host is not on the public internet, which this node does not allow";
+    error::forbidden(shared.op, message)
+        .with("host", host)
+        .hint("Whoever runs the node can allow private networks in its git configuration.")
 }
 
 fn unresolved(shared: &Shared, host: &str, e: &std::io::Error) -> Error {

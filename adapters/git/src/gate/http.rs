@@ -1,8 +1,11 @@
 //! The gate for https and http: a small server for libgit2, a client of the real one.
 
-use super::{Shared, connect::connect, status};
+use super::{
+    Shared,
+    dial::{AGENT, Connection, basic_header, dial, refuse_clear},
+    status,
+};
 use crate::{
-    address::is_public,
     auth::{Auth, basic},
     error,
     url::{GitUrl, Scheme},
@@ -13,22 +16,14 @@ use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::{Frame, Incoming},
-    client::conn::http1::SendRequest,
     header::{self, HeaderValue},
     server::conn::http1 as server,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use kiln::{Error, ErrorKind, Result, secret::Credentials};
-use rustls::pki_types::ServerName;
 use std::{convert::Infallible, pin::Pin, sync::Arc};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    sync::Mutex,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::Mutex, task::JoinSet, time::timeout};
 use url::Url;
 
 const REFS: &str = "/info/refs?service=git-upload-pack";
@@ -59,13 +54,6 @@ struct State {
     shown: Option<Credentials>,
     /// A connection that may be used again.
     idle: Option<Connection>,
-}
-
-struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    origin: url::Origin,
-    /// Whether it crosses the public internet.
-    public: bool,
 }
 
 /// Serves libgit2 until the task is aborted; then every connection is cut.
@@ -231,13 +219,13 @@ impl Upstream {
         let fresh = idle.is_none();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => self.dial(&url).await?,
+            None => dial(&self.shared, &url).await?,
         };
         let request = self.request(state, &connection, method.clone(), &url, body.clone())?;
         let mut sent = self.wait(connection.sender.send_request(request)).await?;
         if sent.as_ref().is_err_and(|e| !fresh && (e.is_canceled() || e.is_closed())) {
             // A connection that was kept may be gone by the time it is used again.
-            connection = self.dial(&url).await?;
+            connection = dial(&self.shared, &url).await?;
             let request = self.request(state, &connection, method, &url, body)?;
             sent = self.wait(connection.sender.send_request(request)).await?;
         }
@@ -263,11 +251,13 @@ impl Upstream {
     ) -> Result<Request<Full<Bytes>>> {
         let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let mut request = Request::builder()
-            .uri(&url[url::Position::BeforePath..])
+            .uri(connection.target(url))
             .header(header::HOST, host)
-            // Forges look at it to tell git from a browser.
-            .header(header::USER_AGENT, "git/2.0 (kiln; libgit2)")
+            .header(header::USER_AGENT, AGENT)
             .header(header::ACCEPT, "*/*");
+        if let Some(login) = connection.proxy_login() {
+            request = request.header(header::PROXY_AUTHORIZATION, login);
+        }
         if method == Method::POST {
             request = request
                 .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
@@ -275,56 +265,15 @@ impl Upstream {
         }
         if let Some(credentials) = &state.shown {
             if url.scheme() == "http" && connection.public {
-                let message = "the server wants credentials in the clear, over the public internet";
-                return Err(error::forbidden(self.shared.op, message).hint("Use https."));
+                return Err(refuse_clear(&self.shared));
             }
-            let value = [b"Basic ", basic(credentials).expose()].concat();
-            if let Ok(mut value) = HeaderValue::from_bytes(&value) {
-                value.set_sensitive(true);
+            if let Some(value) = basic_header(&basic(credentials)) {
                 request = request.header(header::AUTHORIZATION, value);
             }
         }
         request.method(method).body(Full::new(body)).map_err(|e| {
             self.shared.error(ErrorKind::Invalid, format!("the URL makes no request: {e}"))
         })
-    }
-
-    async fn dial(&self, url: &Url) -> Result<Connection> {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port_or_known_default().unwrap_or(443);
-        let stream = connect(&self.shared, host, port).await?;
-        let public = stream.peer_addr().is_ok_and(|a| is_public(a.ip()));
-        let sender = if url.scheme() == "https" {
-            let tls = self.shared.trust.tls(self.shared.op, &self.shared.config)?;
-            let name =
-                ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| {
-                    self.shared.error(ErrorKind::Invalid, "the host is no name for TLS")
-                })?;
-            let handshake = tokio_rustls::TlsConnector::from(tls).connect(name, stream);
-            let secured = timeout(self.shared.config.connect_timeout, handshake).await;
-            let stream = secured.map_err(|_| self.shared.silent())?.map_err(|e| {
-                self.shared
-                    .error(ErrorKind::Unavailable, format!("no safe connection came about: {e}"))
-                    .with("host", host)
-                    .hint("If the server has a certificate of its own, name its authority in the git configuration.")
-            })?;
-            self.handshake(stream).await?
-        } else {
-            self.handshake(stream).await?
-        };
-        Ok(Connection { sender, origin: url.origin(), public })
-    }
-
-    async fn handshake(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<SendRequest<Full<Bytes>>> {
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| self.shared.error(ErrorKind::Unavailable, e.to_string()))?;
-        // It ends when the sender is dropped and the last answer is read or dropped.
-        tokio::spawn(connection);
-        Ok(sender)
     }
 
     /// Passes an answer on, counted and watched for silence.

@@ -43,7 +43,7 @@ pub(super) fn looks_secret(user: &str) -> bool {
 }
 
 /// Undoes `%20` and its like.
-pub(super) fn decode(text: &str) -> Result<String> {
+pub(crate) fn decode(text: &str) -> Result<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -205,7 +205,7 @@ fn received_bytes_are_limited() {
 }
 
 /// A key, and a certificate of its own for this host.
-fn certificate(directory: &std::path::Path) -> (PathBuf, tokio_rustls::TlsAcceptor) {
+pub(crate) fn certificate(directory: &std::path::Path) -> (PathBuf, tokio_rustls::TlsAcceptor) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let (cert, key) = (directory.join("cert.pem"), directory.join("key.pem"));
     let made = std::process::Command::new("openssl")

@@ -11,6 +11,7 @@ mod hostile;
 mod http;
 mod paths;
 mod policy;
+mod proxy;
 mod repo;
 mod server;
 mod ssh;
