@@ -166,6 +166,7 @@ impl Runtime for Faulty<MemoryRuntime> {
 
     async fn has(&self, key: &StepKey) -> Result<bool> {
         self.fate.pause().await;
+        self.fate.fault("Runtime::has")?;
         self.inner.has(key).await
     }
 
