@@ -1,5 +1,7 @@
 //! The API over an engine in memory, request by request.
 
+#![expect(clippy::unwrap_used, reason = "a test tells by panicking")]
+
 use async_trait::async_trait;
 use axum::{
     Router,
