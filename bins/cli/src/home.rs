@@ -239,6 +239,16 @@ impl Home {
         }
     }
 
+    /// The build that is named, or else the latest one.
+    pub(crate) async fn find_or_latest(&self, prefix: Option<&str>) -> Result<BuildSummary> {
+        if let Some(prefix) = prefix {
+            return self.find(prefix).await;
+        }
+        let page = Page { max: 1, after: None };
+        let latest = self.engine.list(&BuildFilter::default(), &page).await?.pop();
+        latest.ok_or_else(|| Error::new(ErrorKind::NotFound, "kiln", "there are no builds yet"))
+    }
+
     /// The build that an id, or the beginning of one, names.
     pub(crate) async fn find(&self, prefix: &str) -> Result<BuildSummary> {
         let filter = BuildFilter { id_prefix: Some(prefix.into()), ..BuildFilter::default() };

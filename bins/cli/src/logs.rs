@@ -10,7 +10,7 @@ use kiln::{
     BuildView, Error, ErrorKind, Result, StepId,
     port::{LogRecord, Offset},
 };
-use std::{io, time::Duration};
+use std::{collections::VecDeque, io, time::Duration};
 
 /// How much is read at once.
 const PAGE_BYTES: usize = 1 << 20;
@@ -18,7 +18,7 @@ const PAGE_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn logs(home: &Home, args: LogArgs) -> Result<Exit> {
-    let build = home.find(&args.id).await?.build;
+    let build = home.find_or_latest(args.id.as_deref()).await?.build;
     let view = home.engine.view(&build).await?;
     let only = args.step.as_deref().map(|name| step(&view, name)).transpose()?;
     let names: Vec<_> = view.step_views.iter().map(|s| s.name.clone()).collect();
@@ -29,26 +29,52 @@ pub(crate) async fn logs(home: &Home, args: LogArgs) -> Result<Exit> {
             && args.since.is_none_or(|since| record.time >= since)
     };
     let reader = &home.engine.tools().log_reader;
-    let patience = if args.follow { PATIENCE } else { Duration::ZERO };
-    let mut at = Offset(0);
+    let mut out = Out { left: args.tail.map(|n| (n, VecDeque::new())) };
+    let (mut at, mut patience) = (Offset(0), Duration::ZERO);
     while !print::nobody_reads() {
         let page = reader.read(&build, at, PAGE_BYTES, patience).await?;
-        let over = page.records.is_empty() && (page.closed || !args.follow);
         at = page.next;
         let records = page.records.iter().filter(|record| wanted(record));
         if args.json {
             records.for_each(|record| lines::print_json(record, &names));
         } else {
-            print_lines(records.flat_map(|record| lines.take(record)));
+            out.take(records.flat_map(|record| lines.take(record)));
         }
-        if over {
-            break;
+        if page.records.is_empty() {
+            if page.closed || !args.follow {
+                break;
+            }
+            // All that there was has been read; from here on it comes as it is made.
+            out.end_tail();
+            patience = PATIENCE;
         }
     }
-    if !args.json {
-        print_lines(lines.rest());
-    }
+    out.take(lines.rest());
+    out.end_tail();
     Ok(Exit::Fine)
+}
+
+/// Where lines go: to the reader, or, as long as only the last ones are wanted, not yet.
+struct Out {
+    left: Option<(usize, VecDeque<String>)>,
+}
+
+impl Out {
+    fn take(&mut self, lines: impl IntoIterator<Item = String>) {
+        let Some((most, kept)) = &mut self.left else { return print_lines(lines) };
+        for line in lines {
+            kept.push_back(line);
+            if kept.len() > *most {
+                kept.pop_front();
+            }
+        }
+    }
+
+    fn end_tail(&mut self) {
+        if let Some((_, kept)) = self.left.take() {
+            print_lines(kept);
+        }
+    }
 }
 
 /// Prints many lines at once, since a long log has many.

@@ -20,7 +20,7 @@ struct Shown<'a> {
 }
 
 pub(crate) async fn show(home: &Home, args: OneArgs) -> Result<Exit> {
-    let build = home.find(&args.id).await?.build;
+    let build = home.find_or_latest(args.id.as_deref()).await?.build;
     let view = home.engine.view(&build).await?;
     let idle = home.interrupted().await?;
     if args.json {
@@ -52,7 +52,8 @@ fn people(view: &BuildView, idle: &[BuildId], look: Look) -> String {
         fact("took", &text::time(end.since(at)));
     }
     if view.takeovers > 0 {
-        fact("resumed", &format!("{} times", view.takeovers));
+        let times = if view.takeovers == 1 { "time" } else { "times" };
+        fact("resumed", &format!("{} {times}", view.takeovers));
     }
     if let Some(stop) = &view.stop {
         fact("stopped", &stop.reason);

@@ -49,8 +49,8 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct OneArgs {
-    /// The build, by its id or the beginning of it
-    pub(crate) id: String,
+    /// The build, by its id or the beginning of it; the latest without it
+    pub(crate) id: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -58,8 +58,8 @@ pub(crate) struct OneArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// The build, by its id or the beginning of it
-    pub(crate) id: String,
+    /// The build, by its id or the beginning of it; the latest without it
+    pub(crate) id: Option<String>,
     /// Go on until the build is over
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -69,11 +69,14 @@ pub(crate) struct LogArgs {
     /// Only what was printed since then: 10m ago, or 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub(crate) since: Option<Timestamp>,
+    /// Only the last so many lines, and what comes after them with --follow
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub(crate) tail: Option<usize>,
     /// Put the moment before each line, in UTC
     #[arg(short, long)]
     pub(crate) timestamps: bool,
     /// Print JSON, one object a line
-    #[arg(long, conflicts_with = "timestamps")]
+    #[arg(long, conflicts_with_all = ["timestamps", "tail"])]
     pub(crate) json: bool,
 }
 

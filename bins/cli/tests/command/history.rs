@@ -18,7 +18,10 @@ fn failures(bench: &Bench, count: usize) -> Vec<String> {
 #[test]
 fn builds_are_found_by_their_labels_and_their_end() {
     let bench = Bench::plain();
+    let none = bench.kiln(&["show"]);
+    assert!(none.code == 1 && none.err.contains("there are no builds yet"), "{none:?}");
     let ids = failures(&bench, 3);
+    assert!(bench.kiln(&["show"]).out.contains(&ids[0]));
     let found = |args: &[&str]| -> Vec<String> {
         let builds = bench.kiln(&[&["builds", "--json"][..], args].concat()).json();
         builds.iter().map(|b| b["build"].as_str().unwrap().to_owned()).collect()
@@ -87,5 +90,11 @@ fn a_log_is_told_by_step_and_by_time() {
     assert!(at.len() == 24 && at.ends_with('Z'), "{late}");
     let since = bench.kiln(&["logs", &id, "--since", at]).out;
     assert!(since.contains("[build] late") && !since.contains("[build] early"), "{since}");
-    assert_eq!(bench.kiln(&["logs", &id, "--since", "1h"]).out, bench.kiln(&["logs", &id]).out);
+    let all = bench.kiln(&["logs"]).out;
+    assert_eq!(bench.kiln(&["logs", &id, "--since", "1h"]).out, all, "the latest is this one");
+    let last: Vec<_> = all.lines().skip(all.lines().count() - 2).collect();
+    for args in [&["logs", &id, "--tail", "2"][..], &["logs", "-fn2"]] {
+        assert_eq!(bench.kiln(args).out.lines().collect::<Vec<_>>(), last, "{args:?}");
+    }
+    assert_eq!(bench.kiln(&["logs", "--tail", "0"]).out, "");
 }
