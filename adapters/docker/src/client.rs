@@ -36,6 +36,8 @@ pub struct EngineInfo {
     pub is_docker: bool,
     /// Where it keeps its data, on its own host.
     pub root_dir: Option<String>,
+    /// What its clock says, as RFC 3339 has it, to the nanosecond.
+    pub system_time: Option<String>,
 }
 
 impl DockerClient {
@@ -90,7 +92,11 @@ impl DockerClient {
         let quick = self.docker.clone().with_timeout(Duration::from_secs(10));
         let version = quick.version().await.map_err(|e| self.error(OP, e))?;
         let info = quick.info().await.map_err(|e| self.error(OP, e))?;
-        Ok(EngineInfo { root_dir: info.docker_root_dir, ..version.into() })
+        Ok(EngineInfo {
+            root_dir: info.docker_root_dir,
+            system_time: info.system_time,
+            ..version.into()
+        })
     }
 
     /// Whether to build with BuildKit: as configured, or where the engine has it.
@@ -108,7 +114,7 @@ impl DockerClient {
 }
 
 impl From<SystemVersion> for EngineInfo {
-    /// What the version tells; not where the data is.
+    /// What the version tells; not where the data is, nor the time.
     fn from(version: SystemVersion) -> Self {
         let components = version.components.unwrap_or_default();
         Self {
@@ -117,6 +123,7 @@ impl From<SystemVersion> for EngineInfo {
             os: version.os.unwrap_or_default(),
             is_docker: components.first().is_some_and(|c| c.name == "Engine"),
             root_dir: None,
+            system_time: None,
         }
     }
 }

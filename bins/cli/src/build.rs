@@ -19,7 +19,7 @@ use crate::{
 use console::Term;
 use futures::StreamExt;
 use kiln::{
-    BuildId, Engine, Error, ErrorKind, Outcome, Result, Seq, Submission,
+    BuildId, Engine, Error, ErrorKind, Outcome, Phase, Result, Seq, Submission,
     port::{LogRecord, Offset},
 };
 use signals::Signals;
@@ -79,14 +79,18 @@ pub(crate) async fn build(home: &Home, args: BuildArgs) -> Result<Exit> {
         // It can be resumed, and needs its archive for that.
         std::mem::forget(archive);
     }
-    let unfinished = |e: Error| {
-        print::note(format!(
-            "note: build {} is not over; `kiln resume` goes on with it",
-            short(&build)
-        ));
-        e
+    let (outcome, tally) = match driven {
+        Ok(Some(end)) => end,
+        Ok(None) => return Ok(Exit::Cancelled),
+        Err(e) => {
+            let state = home.engine.state(&build).await;
+            if state.is_ok_and(|s| s.phase() != Phase::Finished) {
+                let id = short(&build);
+                print::note(format!("note: build {id} is not over; `kiln resume` goes on with it"));
+            }
+            return Err(e);
+        }
     };
-    let Some((outcome, tally)) = driven.map_err(unfinished)? else { return Ok(Exit::Cancelled) };
     ending::tell(home, &build, &outcome, show, &tally).await
 }
 

@@ -15,12 +15,14 @@ use kiln_git::{GitConfig, GitSource};
 use kiln_sqlite::SqliteDb;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
+    net::{TcpStream, ToSocketAddrs},
     os::unix::{
         fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
         net::UnixStream,
     },
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// The data directory of this user, and the engine over it.
@@ -63,23 +65,42 @@ pub(crate) fn docker_config(place: &Place) -> Result<DockerConfig> {
     .map_err(|e| Error::new(ErrorKind::Invalid, "kiln", e.to_string()))
 }
 
-/// Looks whether anything listens at a socket of this machine, before a build is made that could
-/// only fail.
+/// How long another machine may take to take a connection.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// Looks whether anything listens where an engine should, so that no build is made that could only
+/// fail, and nothing is asked that could only go unanswered.
 fn reach(host: &Host) -> Result<()> {
-    let Host::Unix(path) = host else { return Ok(()) };
-    let Err(e) = UnixStream::connect(path) else { return Ok(()) };
+    let (tried, hint) = match host {
+        Host::Unix(path) => (
+            UnixStream::connect(path).map(drop),
+            "Start Docker (`systemctl start docker`), or set DOCKER_HOST to where it listens.",
+        ),
+        Host::Tcp(address) => {
+            (connect(address), "Check that DOCKER_HOST is right and that Docker listens there.")
+        }
+    };
+    let Err(e) = tried else { return Ok(()) };
     let (message, hint) = match e.kind() {
         std::io::ErrorKind::PermissionDenied => (
             "this user may not talk to the Docker engine",
             "Add your user to the group `docker`, or run as root.",
         ),
-        _ => (
-            "there is no Docker engine at this socket",
-            "Start Docker (`systemctl start docker`), or set DOCKER_HOST to where it listens.",
-        ),
+        _ => ("the Docker engine cannot be reached", hint),
     };
     let error = Error::new(ErrorKind::Unavailable, "kiln", message).with("engine", host);
     Err(error.source(e.to_string()).hint(hint))
+}
+
+fn connect(address: &str) -> std::io::Result<()> {
+    let mut last = std::io::Error::other("the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIME) {
+            Ok(_) => return Ok(()),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
 }
 
 /// The engine over a data directory; it can only look back where there is no Docker.
@@ -132,7 +153,13 @@ impl Home {
                 .create(&part)
                 .map_err(|e| unusable(&part, &e))?;
         }
-        let (docker, no_docker) = match DockerClient::new(config) {
+        // Another machine is not waited for where it may not be needed.
+        let near = match &config.host {
+            here @ Host::Unix(_) => reach(here),
+            Host::Tcp(_) => Ok(()),
+        };
+        let docker = near.and_then(|()| DockerClient::new(config));
+        let (docker, no_docker) = match docker {
             Ok(docker) => (Some(docker), None),
             Err(e) => (None, Some(e)),
         };

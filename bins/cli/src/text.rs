@@ -119,12 +119,28 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year, month, day - (153 * from_march + 2) / 5 + 1)
 }
 
-/// Reads a moment in UTC such as `2026-01-31T12:00:00Z` or a date alone; `None` if it is neither.
+/// Reads a moment as RFC 3339 has it, such as `2026-01-31T12:00:00Z`, or a date alone, in UTC; `None`
+/// if it is neither.
 pub(crate) fn read_moment(text: &str) -> Option<Timestamp> {
-    let (day, clock) = match text.split_once(['T', 't', ' ']) {
-        Some((day, clock)) => (day, clock.strip_suffix(['Z', 'z'])?),
-        None => (text, "00:00:00"),
+    let Some((day, clock)) = text.split_once(['T', 't', ' ']) else {
+        return at(text, "00:00:00");
     };
+    if let Some(clock) = clock.strip_suffix(['Z', 'z']) {
+        return at(day, clock);
+    }
+    let sign = clock.rfind(['+', '-'])?;
+    let (h, m) = clock[sign + 1..].split_once(':')?;
+    let (h, m): (u64, u64) = (h.parse().ok()?, m.parse().ok()?);
+    if h > 23 || m > 59 {
+        return None;
+    }
+    let (there, apart) = (at(day, &clock[..sign])?.0, (h * 60 + m) * 60_000);
+    let east = clock[sign..].starts_with('+');
+    if east { there.checked_sub(apart) } else { there.checked_add(apart) }.map(Timestamp)
+}
+
+/// The moment of a date and a time of day, in UTC.
+fn at(day: &str, clock: &str) -> Option<Timestamp> {
     let numbers = |text: &str, by: char| -> Option<[u64; 3]> {
         let parts: Option<Vec<u64>> = text.split(by).map(|p| p.parse().ok()).collect();
         parts?.try_into().ok()
@@ -193,7 +209,17 @@ mod tests {
             assert_eq!(read_moment(text), Some(Timestamp(ms)));
         }
         assert_eq!(read_moment("2000-03-01"), Some(Timestamp(951_868_800_000)));
-        for bad in ["", "x", "2001-02-29", "2024-01-01T00:00:00", "2024-01-01T00:00:00.é1Z"] {
+        let zone = read_moment("2000-03-01T01:30:00.123456789+01:30");
+        assert_eq!(zone, Some(Timestamp(951_868_800_123)));
+        assert_eq!(read_moment("2000-02-29T23:00:00-01:00"), Some(Timestamp(951_868_800_000)));
+        for bad in [
+            "",
+            "x",
+            "2001-02-29",
+            "2024-01-01T00:00:00",
+            "1970-01-01T00:00:00+01:00",
+            "2024-01-01T00:00:00.é1Z",
+        ] {
             assert_eq!(read_moment(bad), None, "{bad}");
         }
     }

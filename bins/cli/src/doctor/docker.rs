@@ -1,10 +1,14 @@
 //! The Docker engine and its disk.
 
 use super::{data::disk, finding::Finding};
+use crate::{args::now, text};
 use kiln_docker::{DockerClient, DockerConfig, Host};
 use std::path::Path;
 
-/// Whether the engine answers, how it would build, and how much room it has.
+/// How far the engine's clock may be from ours. Between them are two calls.
+const APART_MS_MAX: u64 = 60_000;
+
+/// Whether the engine answers, how it would build, what its clock says, and how much room it has.
 pub(super) async fn engine(config: &DockerConfig) -> Vec<Finding> {
     const ENGINE: &str = "Docker engine";
     const BUILDER: &str = "builder";
@@ -33,6 +37,14 @@ pub(super) async fn engine(config: &DockerConfig) -> Vec<Finding> {
         ),
         Err(e) => Finding::error(BUILDER, &e),
     });
+    let clock = info.system_time.as_deref().and_then(text::read_moment);
+    if let Some(clock) = clock.filter(|clock| clock.0.abs_diff(now().0) > APART_MS_MAX) {
+        findings.push(Finding::warning(
+            "clock of the Docker engine",
+            format!("it says {}, and ours {}", text::moment(clock), text::moment(now())),
+            "Set both by the same source, for example with `timedatectl set-ntp true`.",
+        ));
+    }
     // The engine of another host has its disk there.
     if let (Host::Unix(_), Some(root)) = (host, info.root_dir.as_deref().map(Path::new))
         && root.exists()

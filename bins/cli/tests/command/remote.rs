@@ -46,7 +46,9 @@ fn no_engine_is_our_error_with_a_remedy_and_only_builds_need_one() {
     let path = dir.path().to_str().unwrap();
     for host in ["unix:///nonexistent.sock", "tcp://127.0.0.1:9"] {
         let run = bench.kiln(&["build", "-H", host, path]);
-        assert!(run.code == 3 && run.err.contains("Start Docker"), "{run:?}");
+        assert!(run.code == 3 && run.err.contains("cannot be reached"), "{run:?}");
+        assert!(run.err.contains("DOCKER_HOST"), "{run:?}");
+        assert!(bench.kiln(&["builds", "--json"]).out.is_empty());
         bench.assert_clean();
         assert_eq!(bench.kiln(&["builds", "-H", host]).code, 0);
         assert_eq!(bench.kiln(&["prune", "-H", host]).code, 0);
