@@ -14,7 +14,7 @@ use crate::{
     client::DockerClient,
     context::Files,
     credentials::{CredentialStore, as_docker, secrets_of},
-    error::{line_of, said},
+    error::{line_of, said, tidy},
     progress::BuildLog,
 };
 use async_trait::async_trait;
@@ -346,13 +346,4 @@ impl Builder for DockerBuilder {
 /// A name as the engine's API takes it: never without a tag, which would mean all of them.
 pub(crate) fn with_tag(image: &ImageRef) -> String {
     format!("{}:{}", image.name(), image.tag_or_latest().unwrap_or("latest"))
-}
-
-/// What BuildKit says of a failure, without the words that tell nothing.
-fn tidy(text: &str) -> String {
-    let text = text.strip_prefix("failed to solve with frontend dockerfile.v0: ").unwrap_or(text);
-    let text = text.strip_prefix("failed to solve: ").unwrap_or(text);
-    let text = text.strip_prefix("rpc error: code = Unknown desc = ").unwrap_or(text);
-    text.strip_prefix("executor failed running ")
-        .map_or_else(|| text.to_owned(), |t| format!("the instruction failed: {t}"))
 }

@@ -144,6 +144,21 @@ const UNREACHED: [&str; 10] = [
     "service unavailable",
 ];
 
+/// What BuildKit says of a failure, without the words that tell nothing.
+pub(crate) fn tidy(text: &str) -> String {
+    let mut text = text;
+    for words in [
+        "failed to solve with frontend dockerfile.v0: ",
+        "failed to solve: ",
+        "rpc error: code = Unknown desc = ",
+        "failed to create LLB definition: ",
+    ] {
+        text = text.strip_prefix(words).unwrap_or(text);
+    }
+    text.strip_prefix("executor failed running ")
+        .map_or_else(|| text.to_owned(), |t| format!("the instruction failed: {t}"))
+}
+
 /// An error that the engine only tells in words. This is the one place that reads them.
 pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error {
     let text = text.trim();
@@ -314,6 +329,9 @@ mod tests {
         assert_eq!(line_of("dockerfile parse error line 12: unknown instruction: X"), Some(12));
         assert_eq!(line_of("dockerfile parse error on line 3: unknown instruction: X"), Some(3));
         assert_eq!(line_of("line 3"), None);
+        let wordy =
+            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: x";
+        assert_eq!(tidy(wordy), "x");
         let message = "No such image: acme/certificate-denied:1".to_owned();
         let absent = Vendor::DockerResponseServerError { status_code: 404, message };
         assert_eq!(translate("x", absent).kind(), ErrorKind::NotFound);

@@ -36,6 +36,8 @@ pub struct Matcher {
 struct Pattern {
     exception: bool,
     tokens: Vec<Token>,
+    /// The name, if nothing in the pattern is special.
+    literal: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,18 +102,18 @@ impl Matcher {
         let clean = clean(pattern);
         let clean =
             if clean.len() > 1 { clean.strip_prefix('/').unwrap_or(&clean) } else { &clean };
-        self.patterns.push(Pattern { exception, tokens: tokens(clean)? });
+        self.patterns.push(Pattern::new(exception, tokens(clean)?));
         self.exceptions |= exception;
         Ok(())
     }
 
     /// Whether a path, relative and with `/` between its parts, is left out.
     pub fn excludes(&self, path: &str) -> bool {
-        let chars: Vec<char> = path.chars().collect();
+        let mut room = Room::default();
         let mut excluded = false;
         for pattern in &self.patterns {
             // A pattern that could change nothing need not be looked at.
-            if pattern.exception == excluded && pattern.matches_or_parent(&chars) {
+            if pattern.exception == excluded && pattern.matches_or_parent(path, &mut room) {
                 excluded = !pattern.exception;
             }
         }
@@ -125,50 +127,85 @@ impl Matcher {
 }
 
 impl Pattern {
-    fn matches_or_parent(&self, path: &[char]) -> bool {
-        let ends = (0..path.len()).filter(|&i| path[i] == '/').chain([path.len()]);
-        ends.into_iter().any(|end| self.matches(&path[..end]))
+    fn new(exception: bool, tokens: Vec<Token>) -> Self {
+        let chars = tokens.iter().map(|t| match t {
+            Token::Char(c) => Some(*c),
+            _ => None,
+        });
+        let literal = chars.collect::<Option<String>>();
+        Self { exception, tokens, literal }
+    }
+
+    fn matches_or_parent(&self, path: &str, room: &mut Room) -> bool {
+        match &self.literal {
+            Some(name) => path
+                .strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            None => self.leads_to_an_end(path, room),
+        }
     }
 
     /// All places in the path that a beginning of the pattern can lead to, token by token: no
-    /// pattern takes more than the product of both lengths.
-    fn matches(&self, path: &[char]) -> bool {
-        let mut at = vec![false; path.len() + 1];
+    /// pattern takes more than the product of both lengths. At its end it must have led to the end
+    /// of the path or of one of its parents.
+    fn leads_to_an_end(&self, path: &str, room: &mut Room) -> bool {
+        let Room { of, chars, at, next } = room;
+        if of != path {
+            *of = path.to_owned();
+            *chars = path.chars().collect();
+        }
+        at.clear();
+        at.resize(chars.len() + 1, false);
         at[0] = true;
         for token in &self.tokens {
-            let mut next = vec![false; path.len() + 1];
-            match token {
-                Token::Many => {
-                    let mut reached = false;
-                    for i in 0..=path.len() {
-                        reached = at[i] || (reached && path[i - 1] != '/');
-                        next[i] = reached;
-                    }
-                }
-                Token::Rest => {
-                    let first = at.iter().position(|a| *a).unwrap_or(at.len());
-                    next[first..].fill(true);
-                }
-                Token::Directories => {
-                    let mut reached = false;
-                    for i in 0..=path.len() {
-                        next[i] = at[i] || (reached && path[i - 1] == '/');
-                        reached |= at[i];
-                    }
-                }
-                _ => {
-                    for i in 0..path.len() {
-                        next[i + 1] = at[i] && token.takes(path[i]);
-                    }
-                }
-            }
-            at = next;
+            next.clear();
+            next.resize(chars.len() + 1, false);
+            token.step(chars, at, next);
+            std::mem::swap(at, next);
         }
-        at[path.len()]
+        (0..at.len()).any(|i| at[i] && chars.get(i).is_none_or(|c| *c == '/'))
     }
 }
 
+/// What matching needs, kept from one pattern to the next.
+#[derive(Default)]
+struct Room {
+    of: String,
+    chars: Vec<char>,
+    at: Vec<bool>,
+    next: Vec<bool>,
+}
+
 impl Token {
+    /// From the places that were led to before this token to those after it.
+    fn step(&self, path: &[char], at: &[bool], next: &mut [bool]) {
+        match self {
+            Self::Many => {
+                let mut reached = false;
+                for i in 0..=path.len() {
+                    reached = at[i] || (reached && path[i - 1] != '/');
+                    next[i] = reached;
+                }
+            }
+            Self::Rest => {
+                let first = at.iter().position(|a| *a).unwrap_or(at.len());
+                next[first..].fill(true);
+            }
+            Self::Directories => {
+                let mut reached = false;
+                for i in 0..=path.len() {
+                    next[i] = at[i] || (reached && path[i - 1] == '/');
+                    reached |= at[i];
+                }
+            }
+            _ => {
+                for i in 0..path.len() {
+                    next[i + 1] = at[i] && self.takes(path[i]);
+                }
+            }
+        }
+    }
+
     fn takes(&self, c: char) -> bool {
         match self {
             Self::Char(own) => *own == c,
@@ -314,6 +351,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_name_matches_as_a_pattern_does(name in "[a./]{1,6}", path in "[a./]{0,12}") {
+            let matcher = parse(&name).unwrap();
+            for pattern in matcher.patterns {
+                let slow = Pattern { literal: None, ..pattern.clone() };
+                let (mut one, mut other) = (Room::default(), Room::default());
+                prop_assert_eq!(
+                    pattern.matches_or_parent(&path, &mut one),
+                    slow.matches_or_parent(&path, &mut other)
+                );
+            }
+        }
+
         #[test]
         fn no_input_panics_or_hangs(file in "[a*?/!\\[\\]^\\\\\n -]{0,60}", path in "[a/]{0,40}") {
             if let Ok(matcher) = parse(&file) {

@@ -31,7 +31,7 @@ pub(crate) struct Bench {
     pub(crate) builder: DockerBuilder,
     pub(crate) way: Way,
     pub(crate) dir: tempfile::TempDir,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 

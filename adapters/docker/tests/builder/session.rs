@@ -7,6 +7,7 @@ use kiln::{
     secret::Secret,
 };
 use kiln_conformance::{run, step::TestStep};
+use kiln_docker::{DockerConfig, Host};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// How many bytes of context a build sent at most in one transfer.
@@ -136,6 +137,31 @@ fn a_dockerfile_need_not_be_in_the_context() {
             bench.build(&empty).await.0.unwrap();
         });
     }
+}
+
+#[test]
+fn an_engine_may_be_elsewhere() {
+    run("an_engine_may_be_elsewhere", async {
+        // Stands for a network: what comes to a port goes to the engine's socket.
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = port.local_addr().unwrap().to_string();
+        let there = |config: &mut DockerConfig| config.host = Host::Tcp(address);
+        let test = "an_engine_may_be_elsewhere";
+        let Some(bench) = Bench::with(test, Way::Session, there).await else { return };
+        let socket = bench.socket.clone();
+        let forward = tokio::spawn(async move {
+            while let Ok((mut here, _)) = port.accept().await {
+                let mut there = tokio::net::UnixStream::connect(&socket).await.unwrap();
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+                });
+            }
+        });
+        bench.build(&bench.on_busybox("RUN true")).await.0.unwrap();
+        forward.abort();
+        let gone = bench.build(&bench.on_busybox("RUN true")).await.0.unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::Unavailable, "{gone:?}");
+    });
 }
 
 #[test]
