@@ -8,3 +8,4 @@ mod crash;
 mod golden;
 mod open;
 mod promises;
+mod together;
