@@ -1,12 +1,17 @@
 //! Who we are to a server.
 
 use crate::{
+    GitConfig,
+    helper::{Helpers, Late},
     key::{Key, KeyError},
+    netrc,
     url::GitUrl,
 };
 use kiln::{
     Error, ErrorKind, Result, Secret, SourceSpec, StepCx, StepSecrets, secret::Credentials,
 };
+use std::time::Duration;
+use url::Url;
 
 const FORMS: &str = "Store `user:token`, `{\"username\": …, \"password\": …}`, a token alone, a \
                      private SSH key, or `{\"key\": …, \"passphrase\": …}`.";
@@ -96,23 +101,51 @@ impl Auth {
         }
     }
 
-    /// A user and a password for a URL, or nothing. May run the host's credential helpers, so not
-    /// on a thread that others wait for.
-    pub(crate) fn password(&self, url: &str) -> Option<Credentials> {
-        match self {
-            Self::Password(credentials) => Some(credentials.clone()),
-            Self::None | Self::Key(_) => None,
-            Self::Host(secrets) => {
-                let config = git2::Config::open_default().ok()?;
-                let (username, password) =
-                    git2::CredentialHelper::new(url).config(&config).execute()?;
-                let found = Credentials { username, password: Secret::new(password) };
-                secrets.conceal(&found.password);
-                secrets.conceal(&basic(&found));
-                Some(found)
+    /// A user and a password for a URL, or nothing.
+    pub(crate) async fn password(
+        &self,
+        op: &'static str,
+        config: &GitConfig,
+        url: &Url,
+        user: Option<&str>,
+    ) -> Result<Option<Credentials>> {
+        let secrets = match self {
+            Self::Password(credentials) => return Ok(Some(credentials.clone())),
+            Self::None | Self::Key(_) => return Ok(None),
+            Self::Host(secrets) => secrets,
+        };
+        let found = match from_netrc(config, url, user).await {
+            Some(found) => Some(found),
+            None => {
+                let helpers = Helpers::read(&config.git_config, url);
+                let limit = config.helper_timeout;
+                helpers.ask(url, user, limit).await.map_err(|Late| late(op, limit))?
             }
+        };
+        if let Some(found) = &found {
+            secrets.conceal(&found.password);
+            secrets.conceal(&basic(found));
         }
+        Ok(found)
     }
+}
+
+fn late(op: &'static str, limit: Duration) -> Error {
+    let message = format!("a credential helper of git gave no answer within {limit:?}");
+    Error::new(ErrorKind::Unavailable, op, message)
+        .hint("Look at `git config --get-all credential.helper`; it may wait for somebody to type.")
+}
+
+async fn from_netrc(config: &GitConfig, url: &Url, user: Option<&str>) -> Option<Credentials> {
+    let file = config.netrc.as_ref()?;
+    let size = tokio::fs::metadata(file).await.ok()?.len();
+    if size > netrc::SIZE_MAX {
+        tracing::warn!(file = %file.display(), "it is too large and passed over");
+        return None;
+    }
+    // Cleared from memory when it was read.
+    let text = Secret::new(tokio::fs::read(file).await.ok()?);
+    netrc::find(text.expose_str()?, url.host_str()?, user)
 }
 
 /// The credentials as HTTP sends them.

@@ -9,10 +9,17 @@ pub struct GitConfig {
     pub allow_private_network: bool,
     /// Whether `file:` URLs and paths may be read.
     pub allow_file: bool,
-    /// Whether the host's own credentials are used where a plan gives none: the credential helpers
-    /// of the host's git configuration, [`ssh_agent`](Self::ssh_agent) and
-    /// [`identities`](Self::identities).
+    /// Whether the host's own credentials are used where a plan gives none:
+    /// [`netrc`](Self::netrc) and the credential helpers of [`git_config`](Self::git_config) for
+    /// https, [`ssh_agent`](Self::ssh_agent) and [`identities`](Self::identities) for SSH. Never
+    /// for a server that strangers use: a helper is a program, and whatever it gives is theirs.
     pub use_host_credentials: bool,
+    /// A file of passwords by host, as curl reads it.
+    pub netrc: Option<PathBuf>,
+    /// Files of git's configuration, of which nothing but `credential.…` is read.
+    pub git_config: Vec<PathBuf>,
+    /// How long a credential helper may take; then it is killed.
+    pub helper_timeout: Duration,
     /// The socket of an SSH agent, asked first where host credentials are used.
     pub ssh_agent: Option<PathBuf>,
     /// Private keys for SSH, tried in order where host credentials are used. Those with a
@@ -45,6 +52,9 @@ impl Default for GitConfig {
             allow_private_network: false,
             allow_file: false,
             use_host_credentials: false,
+            netrc: None,
+            git_config: Vec::new(),
+            helper_timeout: Duration::from_secs(60),
             ssh_agent: None,
             identities: Vec::new(),
             known_hosts: vec!["/etc/ssh/ssh_known_hosts".into()],
@@ -62,24 +72,36 @@ impl Default for GitConfig {
 
 impl GitConfig {
     /// For a person's own machine: everything that person's git could reach, with the keys and
-    /// known hosts of a home directory, and the SSH agent and the proxies that the environment
-    /// names.
+    /// keys, known hosts and logins of a home directory, and the SSH agent and the proxies
+    /// that the environment names.
     pub fn for_home(home: impl Into<PathBuf>) -> Self {
         Self::from_vars(home, |name| std::env::var(name).ok())
     }
 
-    /// The same with variables from elsewhere: `SSH_AUTH_SOCK` and those of
-    /// [`Proxies::from_vars`].
+    /// The same with variables from elsewhere: `SSH_AUTH_SOCK`, `NETRC`, `GIT_CONFIG_SYSTEM`,
+    /// `GIT_CONFIG_GLOBAL`, `XDG_CONFIG_HOME` and those of [`Proxies::from_vars`].
     pub fn from_vars(home: impl Into<PathBuf>, var: impl Fn(&str) -> Option<String>) -> Self {
-        let ssh = home.into().join(".ssh");
+        let home = home.into();
+        let path = |name: &str| var(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let ssh = home.join(".ssh");
         let mut known_hosts = Self::default().known_hosts;
         known_hosts.insert(0, ssh.join("known_hosts"));
         let identities = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| ssh.join(name)).into();
+        let mut git_config = vec![path("GIT_CONFIG_SYSTEM").unwrap_or("/etc/gitconfig".into())];
+        match path("GIT_CONFIG_GLOBAL") {
+            Some(file) => git_config.push(file),
+            None => {
+                let xdg = path("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+                git_config.extend([xdg.join("git/config"), home.join(".gitconfig")]);
+            }
+        }
         Self {
             allow_private_network: true,
             allow_file: true,
             use_host_credentials: true,
-            ssh_agent: var("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(Into::into),
+            netrc: path("NETRC").or_else(|| Some(home.join(".netrc"))),
+            git_config,
+            ssh_agent: path("SSH_AUTH_SOCK"),
             identities,
             known_hosts,
             proxies: Proxies::from_vars(&var),

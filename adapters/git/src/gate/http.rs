@@ -43,6 +43,7 @@ pub(super) struct Upstream {
     shared: Arc<Shared>,
     /// Where the credentials belong.
     origin: Url,
+    user: Option<String>,
     auth: Auth,
     state: Mutex<State>,
 }
@@ -82,7 +83,8 @@ impl Upstream {
         let base = Url::parse(&text)
             .map_err(|_| error::url(shared.op, &crate::url::UrlError::Part("URL")))?;
         let state = Mutex::new(State { base: base.clone(), shown: None, idle: None });
-        Ok(Self { shared, origin: base, auth, state })
+        let user = url.user().map(ToOwned::to_owned);
+        Ok(Self { shared, origin: base, user, auth, state })
     }
 
     /// Answers a request of libgit2.
@@ -198,11 +200,8 @@ impl Upstream {
         if self.origin.origin() != asking.origin() && !upgraded {
             return Ok(None);
         }
-        let (auth, url) = (self.auth.clone(), asking.to_string());
-        let found = tokio::task::spawn_blocking(move || auth.password(&url)).await;
-        found.map_err(|e| {
-            self.shared.error(ErrorKind::Unexpected, format!("a credential helper failed: {e}"))
-        })
+        let user = self.user.as_deref();
+        self.auth.password(self.shared.op, &self.shared.config, asking, user).await
     }
 
     async fn send(

@@ -7,6 +7,7 @@
 
 mod cancel;
 mod conformance;
+mod host;
 mod hostile;
 mod http;
 mod paths;
