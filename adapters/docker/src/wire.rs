@@ -85,8 +85,17 @@ impl Wire {
         let stream = self.open().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // It ends with the response, or when nobody wants that any more.
-        tokio::spawn(connection.with_upgrades());
-        Ok(sender.send_request(request).await?)
+        let connection = tokio::spawn(connection.with_upgrades());
+        match sender.send_request(request).await {
+            Ok(response) => Ok(response),
+            // The connection ended before the request, and knows why: an engine that does not take
+            // our certificate says so after the handshake.
+            Err(e) if e.is_canceled() => match connection.await {
+                Ok(Err(reason)) => Err(reason.into()),
+                _ => Err(e.into()),
+            },
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// A new connection, with TLS where that is configured.

@@ -27,7 +27,12 @@ pub(super) async fn connector(files: &TlsFiles) -> Result<TlsConnector, WireErro
             let chain = certificates(&client.cert).await?;
             let key = PrivateKeyDer::from_pem_slice(&read(&client.key).await?)
                 .map_err(|_| broken(&client.key, "it holds no private key in PEM"))?;
-            config.with_client_auth_cert(chain, key).map_err(|e| broken(&client.key, e))?
+            config.with_client_auth_cert(chain, key).map_err(|e| match e {
+                rustls::Error::InconsistentKeys(_) => {
+                    broken(&client.key, "the key is not that of the certificate")
+                }
+                e => broken(&client.cert, e),
+            })?
         }
     };
     Ok(TlsConnector::from(Arc::new(config)))
