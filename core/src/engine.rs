@@ -241,15 +241,14 @@ impl Engine {
     pub async fn tidy(&self) -> Result<Vec<BuildId>> {
         let mut done = Vec::new();
         for build in self.tools.workspaces.list().await? {
-            let over = match self.state(&build).await {
-                Ok(state) => state.phase() == Phase::Finished,
-                Err(e) if e.kind() == ErrorKind::NotFound => true,
+            let state = match self.state(&build).await {
+                Ok(state) if state.phase() != Phase::Finished => continue,
+                Ok(state) => Some(state),
+                Err(e) if e.kind() == ErrorKind::NotFound => None,
                 Err(e) => return Err(e),
             };
-            if over {
-                drive::clean_up(&self.tools, &build).await?;
-                done.push(build);
-            }
+            drive::clean_up(&self.tools, &build, state.as_ref()).await?;
+            done.push(build);
         }
         Ok(done)
     }

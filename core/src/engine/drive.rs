@@ -37,19 +37,28 @@ pub(super) async fn drive(engine: &Engine, build: &BuildId) -> Result<Outcome> {
 }
 
 /// Removes all that a finished build left on this host. The workspace goes last: as long as it is
-/// there, somebody will try again.
-pub(super) async fn clean_up(tools: &Toolbox, build: &BuildId) -> Result<()> {
+/// there, somebody will try again. Without a state, nothing is known of what the build did.
+pub(super) async fn clean_up(
+    tools: &Toolbox,
+    build: &BuildId,
+    state: Option<&BuildState>,
+) -> Result<()> {
     for builder in &tools.builders {
         builder.sweep(build).await?;
     }
     if let Some(runtime) = &tools.runtime {
         runtime.sweep(build).await?;
     }
-    if let Some(registry) = &tools.registry {
+    // A build that pushes nothing needs no registry, not even to end.
+    if let Some(registry) = tools.registry.as_ref().filter(|_| state.is_none_or(pushes)) {
         registry.sweep(build).await?;
     }
     tools.log_sink.close(build).await?;
     tools.workspaces.remove(build).await
+}
+
+fn pushes(state: &BuildState) -> bool {
+    state.plan().steps().iter().any(|step| matches!(step.op, Op::Push { .. }))
 }
 
 /// Something a driver waits for by the clock.
@@ -136,7 +145,8 @@ impl<'e> Driver<'e> {
                 for builder in &self.engine.tools.builders {
                     builder.sweep(&self.build).await?;
                 }
-                if let Some(registry) = &self.engine.tools.registry {
+                let registry = self.engine.tools.registry.as_ref();
+                if let Some(registry) = registry.filter(|_| pushes(&self.state)) {
                     registry.sweep(&self.build).await?;
                 }
             }
@@ -342,7 +352,7 @@ impl<'e> Driver<'e> {
         self.drain().await?;
         // Before anything can be dropped: the last word of the index and the notifiers.
         while self.notices.next().await.is_some() {}
-        clean_up(&self.engine.tools, &self.build).await?;
+        clean_up(&self.engine.tools, &self.build, Some(&self.state)).await?;
         self.state.outcome().cloned().ok_or_else(|| {
             Error::new(ErrorKind::Unexpected, "Engine::drive", "a finished build has no outcome")
         })
