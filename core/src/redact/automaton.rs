@@ -6,7 +6,7 @@
 //! pattern follow each other in memory, so that most need not say what comes next.
 
 use super::plain::Pattern;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The state in which nothing is known.
@@ -32,9 +32,8 @@ pub(super) struct Automaton {
     nodes: Vec<Node>,
     /// The byte that leads to each node.
     labels: Zeroizing<Vec<u8>>,
-    /// The children that are not the first ones.
-    others: BTreeMap<(u32, u8), u32>,
-    /// Whether a node is in `others`.
+    others: Others,
+    /// Whether a node has children in `others`.
     forks: Vec<bool>,
     root: Box<[u32; 256]>,
 }
@@ -44,8 +43,11 @@ impl Automaton {
     pub(super) fn of(patterns: &[Arc<Pattern>]) -> Self {
         let node = |depth| Node { fail: ROOT, depth, open: 0, ends: 0, ends_coded: 0 };
         let (mut nodes, mut parents) = (vec![node(0)], vec![ROOT]);
-        let mut labels = Zeroizing::new(vec![0]);
-        let (mut others, mut forks) = (BTreeMap::new(), Vec::new());
+        // Of a size that it never outgrows: what it leaves behind would not be cleared.
+        let most = patterns.iter().map(|p| p.bytes.expose().len()).sum::<usize>() + 1;
+        let mut labels = Zeroizing::new(Vec::with_capacity(most));
+        labels.push(0);
+        let mut others = Vec::new();
         let mut root = Box::new([ROOT; 256]);
         // The nodes of the pattern before.
         let mut path = vec![ROOT];
@@ -59,7 +61,7 @@ impl Automaton {
                 if parent == ROOT {
                     root[usize::from(label)] = id;
                 } else if parent + 1 != id {
-                    others.insert((parent, label), id);
+                    others.push((parent, label, id));
                 }
                 nodes.push(node(path.len() as u32));
                 labels.push(label);
@@ -71,19 +73,26 @@ impl Automaton {
             end.ends_coded = if pattern.coded { end.depth } else { 0 };
             before = bytes;
         }
-        forks.resize(nodes.len(), false);
-        others.keys().for_each(|&(parent, _)| forks[parent as usize] = true);
-        let mut automaton = Self { nodes, labels, others, forks, root };
+        let mut forks = vec![false; nodes.len()];
+        others.iter().for_each(|&(parent, ..)| forks[parent as usize] = true);
+        let mut automaton = Self { nodes, labels, others: Others::of(&others), forks, root };
         automaton.link(&parents);
         automaton
     }
 
     /// Finds the next longest ends, those of short ones first.
     fn link(&mut self, parents: &[u32]) {
-        let mut order: Vec<u32> = (1..self.nodes.len() as u32).collect();
-        order.sort_by_key(|&id| self.nodes[id as usize].depth);
-        for id in order {
-            let at = id as usize;
+        // All nodes of a depth, in the order of the depths.
+        let depths = self.nodes.iter().map(|n| n.depth as usize);
+        let mut places = vec![0; depths.clone().max().unwrap_or(0) + 2];
+        depths.clone().for_each(|depth| places[depth + 1] += 1);
+        (1..places.len()).for_each(|depth| places[depth] += places[depth - 1]);
+        let mut order = vec![0; self.nodes.len()];
+        for (at, depth) in depths.enumerate() {
+            order[places[depth]] = at;
+            places[depth] += 1;
+        }
+        for at in order.into_iter().skip(1) {
             if self.nodes[at].depth > 1 {
                 let fail = self.nodes[parents[at] as usize].fail;
                 self.nodes[at].fail = self.step(fail, self.labels[at]);
@@ -105,7 +114,7 @@ impl Automaton {
         if self.nodes.get(first).is_some_and(is_child) {
             return Some(state + 1);
         }
-        if self.forks[state as usize] { self.others.get(&(state, byte)).copied() } else { None }
+        if self.forks[state as usize] { self.others.get(state, byte) } else { None }
     }
 
     /// Reads a byte.
@@ -143,6 +152,42 @@ impl Automaton {
     pub(super) fn begins(&self, upper: u8, shift: u32) -> bool {
         let first = usize::from(upper) << shift;
         self.root[first..first + (1 << shift)].iter().any(|&id| id != ROOT)
+    }
+}
+
+/// The children that are not the first ones, in a table with room for twice as many: each where its
+/// hash says, or in the next free place.
+struct Others(Vec<(u32, u8, u32)>);
+
+impl Others {
+    fn of(children: &[(u32, u8, u32)]) -> Self {
+        let mut table = Self(vec![(ROOT, 0, ROOT); (children.len() * 2 + 1).next_power_of_two()]);
+        for &child in children {
+            let place = table.places(child.0, child.1).find(|at| table.0[*at].2 == ROOT);
+            if let Some(place) = place {
+                table.0[place] = child;
+            }
+        }
+        table
+    }
+
+    fn places(&self, state: u32, byte: u8) -> impl Iterator<Item = usize> + use<> {
+        let key = u64::from(state) << 8 | u64::from(byte);
+        let (hash, mask) = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32, self.0.len() - 1);
+        (0..=mask).map(move |step| (hash as usize + step) & mask)
+    }
+
+    fn get(&self, state: u32, byte: u8) -> Option<u32> {
+        for at in self.places(state, byte) {
+            let (parent, label, child) = self.0[at];
+            if child == ROOT {
+                return None;
+            }
+            if (parent, label) == (state, byte) {
+                return Some(child);
+            }
+        }
+        None
     }
 }
 

@@ -15,9 +15,20 @@ const SHALLOW: u64 = 2;
 /// How many characters after a line break the sieve cannot tell what began before it.
 const STEADY_CHARS: u64 = UNSEEN_MAX + 2;
 
-/// Whether this is a character of base64, of either alphabet (RFC 4648).
+/// The characters of base64, of either alphabet (RFC 4648).
+const BASE64: [bool; 256] = {
+    let (mut all, mut c) = ([false; 256], 0);
+    while c < 128 {
+        let byte = c as u8;
+        all[c] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+        c += 1;
+    }
+    all
+};
+
+/// Whether this is a character of base64.
 pub(super) fn is_base64(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'-' | b'_')
+    BASE64[usize::from(c)]
 }
 
 /// How bytes are written as characters.
@@ -28,12 +39,17 @@ pub(super) enum Code {
 }
 
 impl Code {
+    /// How many characters make whole bytes, as a power of two.
+    fn log_chars(self) -> u32 {
+        match self {
+            Self::Base64 => 2,
+            Self::Hex => 1,
+        }
+    }
+
     /// How many characters make whole bytes: also, in how many ways a text can be read.
     pub(super) fn chars(self) -> u64 {
-        match self {
-            Self::Base64 => 4,
-            Self::Hex => 2,
-        }
+        1 << self.log_chars()
     }
 
     pub(super) fn value(self, c: u8) -> Option<u8> {
@@ -142,7 +158,7 @@ impl Coded {
 
     /// The place of a character among those that make whole bytes.
     fn place(&self, char: u64, shift: u64) -> u64 {
-        (char + self.code.chars() - shift) % self.code.chars()
+        (char + self.code.chars() - shift) & (self.code.chars() - 1)
     }
 
     /// Where the last `depth` bytes of a reading begin, the last of which ends with the last whole
@@ -150,7 +166,7 @@ impl Coded {
     fn start(&self, shift: u64, depth: u64) -> u64 {
         let (chars, last) = (self.code.chars(), self.chars.count() + self.code.chars() - 1 - shift);
         // Bytes end with every character but the first of each group.
-        let bytes = last / chars * (chars - 1) + last % chars;
+        let bytes = (last >> self.code.log_chars()) * (chars - 1) + (last & (chars - 1));
         let first = self.code.first_char(bytes - depth);
         self.chars.start((first + shift).saturating_sub(chars))
     }
@@ -203,7 +219,12 @@ impl Coded {
         while self.at < input.end() {
             let count = self.chars.count();
             // What comes right after an occurrence may be its padding.
-            if self.at >= until && count >= self.steady && self.ended != self.at {
+            let deep = |s: &u32| matcher.automaton.depth(*s) > SHALLOW;
+            if self.at >= until
+                && count >= self.steady
+                && self.ended != self.at
+                && !self.states.iter().any(deep)
+            {
                 let start = self.held(matcher).unwrap_or(self.at);
                 if start >= input.new && self.at - start <= SHALLOW {
                     break;
@@ -219,6 +240,7 @@ impl Coded {
                 line::Break::Bytes(bytes) => {
                     self.at += bytes as u64;
                     self.steady = count + STEADY_CHARS;
+                    self.forget(matcher);
                 }
                 line::Break::More if !input.last => {
                     self.waits = true;
@@ -247,25 +269,28 @@ impl Coded {
         let char = self.chars.count();
         self.chars.push(self.at, 1);
         self.at += 1;
-        let mut first = char;
         for shift in 0..self.code.chars() {
             let place = self.place(char, shift);
-            let state = self.states[shift as usize];
-            let mut next = state;
-            if place > 0 && char > 0 {
-                next = automaton.step(state, self.code.byte(self.before, value, place));
-                self.states[shift as usize] = next;
-                let ends = automaton.ends_coded(next);
-                if ends > 0 {
-                    spans.add(self.start(shift, ends), self.at);
-                    self.ended = self.at;
-                }
+            if place == 0 || char == 0 {
+                continue;
             }
-            // More characters than bytes, and one that is shared.
-            first = first.min(char.saturating_sub(automaton.depth(next) * 2 + 4));
+            let byte = self.code.byte(self.before, value, place);
+            let state = automaton.step(self.states[shift as usize], byte);
+            self.states[shift as usize] = state;
+            let ends = automaton.ends_coded(state);
+            if ends > 0 {
+                spans.add(self.start(shift, ends), self.at);
+                self.ended = self.at;
+            }
         }
-        self.chars.forget(first);
         self.before = value;
+    }
+
+    /// Forgets the lines that nothing under way begins in.
+    fn forget(&mut self, matcher: &Matcher) {
+        let depth = self.states.iter().map(|s| matcher.automaton.depth(*s)).max().unwrap_or(0);
+        // At most two characters a byte, and those that are shared.
+        self.chars.forget(self.chars.count().saturating_sub(depth * 2 + 4));
     }
 }
 

@@ -93,7 +93,9 @@ pub(super) fn hints(matcher: &Matcher, input: &Input<'_>, hints: &mut Vec<Hint>)
         if line::is_full(input, end) {
             let start = end.saturating_sub(UNSEEN_MAX);
             hints.push(Hint { start, until: at + 1, form: Form::Base64 });
-            hints.push(Hint { start, until: at + 1, form: Form::Hex });
+            if input.before(end).last().is_some_and(u8::is_ascii_hexdigit) {
+                hints.push(Hint { start, until: at + 1, form: Form::Hex });
+            }
         }
     }
 }

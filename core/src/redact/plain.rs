@@ -2,6 +2,7 @@
 
 use super::SECRET_BYTES_MIN;
 use crate::secret::Secret;
+use zeroize::Zeroizing;
 
 /// The shortest line of a secret of several lines that is masked by itself.
 const LINE_BYTES_MIN: usize = 4;
@@ -33,28 +34,31 @@ pub(super) fn patterns(secret: &[u8]) -> Vec<Pattern> {
     if whole.len() < SECRET_BYTES_MIN || whole.trim_ascii().is_empty() {
         return all;
     }
-    let mut wholes = vec![whole.to_vec(), whole.trim_ascii().to_vec()];
+    let copy = |bytes: &[u8]| Zeroizing::new(bytes.to_vec());
+    let mut parts = vec![copy(whole), copy(whole.trim_ascii())];
     if whole.contains(&b'\n') {
         let unix = replace(whole, b"\r\n", b"\n");
-        wholes.push(replace(&unix, b"\n", b"\r\n"));
-        wholes.push(unix);
-        for line in whole.split(|c| matches!(c, b'\n' | b'\r')) {
-            add(line.trim_ascii(), false, LINE_BYTES_MIN);
+        parts.push(replace(&unix, b"\n", b"\r\n"));
+        parts.push(unix);
+    }
+    parts.iter().for_each(|part| add(part, true, SECRET_BYTES_MIN));
+    let lines = whole.split(|c| matches!(c, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
+    if lines.clone().nth(1).is_some() {
+        for line in lines.filter(|l| l.len() >= LINE_BYTES_MIN) {
+            add(line, false, LINE_BYTES_MIN);
+            parts.push(copy(line));
         }
     }
-    for whole in &wholes {
-        add(whole, true, SECRET_BYTES_MIN);
-        // In forms a plus stands for a space, and quotes are doubled or put between other quotes.
-        for (from, to) in [
-            (&b" "[..], &b"+"[..]),
-            (b"'", br"'\''"),
-            (b"'", br#"'"'"'"#),
-            (b"'", b"''"),
-            (b"\"", b"\"\""),
-        ] {
-            if whole.windows(from.len()).any(|w| w == from) {
-                add(&replace(whole, from, to), false, SECRET_BYTES_MIN);
-            }
+    // In forms a plus stands for a space, and quotes are doubled or put between other quotes.
+    for (from, to) in [
+        (&b" "[..], &b"+"[..]),
+        (b"'", br"'\''"),
+        (b"'", br#"'"'"'"#),
+        (b"'", b"''"),
+        (b"\"", b"\"\""),
+    ] {
+        for part in parts.iter().filter(|p| p.windows(from.len()).any(|w| w == from)) {
+            add(&replace(part, from, to), false, SECRET_BYTES_MIN);
         }
     }
     // A key inside JSON, say, shows its lines once somebody takes it out of there.
@@ -74,8 +78,8 @@ fn trim_breaks(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Zeroizing<Vec<u8>> {
+    let (mut out, mut rest) = (Zeroizing::new(Vec::with_capacity(bytes.len() * 2)), bytes);
     while let Some((first, after)) = rest.split_first() {
         if let Some(after) = rest.strip_prefix(from) {
             out.extend_from_slice(to);
@@ -109,7 +113,14 @@ mod tests {
         check("it's", &["it's", r"it'\''s", r#"it'"'"'s"#, "it''s"]);
         check(
             "one\r\ntwo four\n",
-            &["one\r\ntwo four", "one\ntwo four", "one\r\ntwo+four", "one\ntwo+four", "two four"],
+            &[
+                "one\r\ntwo four",
+                "one\ntwo four",
+                "one\r\ntwo+four",
+                "one\ntwo+four",
+                "two four",
+                "two+four",
+            ],
         );
         let key = r#"{"key":"-- BEGIN --\nMIIEvQIBADANBgkqhkiG\nMII"}"#;
         assert!(

@@ -23,9 +23,9 @@ pub(super) const UNSEEN_MAX: u64 = HEAD_MAX as u64 - 1;
 /// taken to be there: work must not grow with the number of secrets that begin alike.
 const COMPARED_MAX: usize = 4;
 /// How many bits of the filter there are for each gram in it.
-const BITS_PER_GRAM: usize = 16;
+const BITS_PER_GRAM: usize = 32;
 /// The smallest and the largest filter, as powers of two.
-const LOG_BITS: std::ops::RangeInclusive<u32> = 10..=24;
+const LOG_BITS: std::ops::RangeInclusive<u32> = 15..=24;
 
 /// As what a pattern may be in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
