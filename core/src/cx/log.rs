@@ -1,6 +1,6 @@
 use super::StepLog;
 use crate::{
-    BuildId, Error, ErrorKind, Result, Status, StepId,
+    BuildId, ErrorKind, Result, Status, StepId,
     port::{Clock, LogBody, LogRecord, LogSink, Offset, RECORD_BYTES_MAX, Stream},
     redact::Redactor,
 };
@@ -203,7 +203,8 @@ impl LogWriter {
             }
             Err(e) => {
                 tracing::warn!(build = %self.0.build, error = ?e, "log records could not be kept");
-                state.lose(&batch, &e);
+                let why = self.0.redactor.redact_text(&e.to_string());
+                state.lose(&batch, why);
                 Ok(())
             }
         }
@@ -301,13 +302,13 @@ impl State {
         }
     }
 
-    fn lose(&mut self, batch: &[LogRecord], error: &Error) {
+    fn lose(&mut self, batch: &[LogRecord], why: String) {
         let bytes = |r: &LogRecord| match &r.body {
             LogBody::Bytes { data, .. } => data.len() as u64,
             LogBody::Gap { bytes, .. } => *bytes,
             _ => 0,
         };
-        let (Some(first), why) = (batch.first(), error.to_string()) else { return };
+        let Some(first) = batch.first() else { return };
         self.lost = Some(Lost {
             step: first.step,
             attempt: first.attempt,

@@ -85,7 +85,7 @@ impl StepLog {
 
     /// Tells how far a transfer is. May be called often: only some of it is logged, and always
     /// the first word and the last one of an item.
-    pub fn progress(&self, progress: Progress) {
+    pub fn progress(&self, mut progress: Progress) {
         let now = self.writer.now();
         let whole = progress.total == Some(progress.done);
         {
@@ -98,6 +98,9 @@ impl StepLog {
                 return;
             }
             told.insert(key, now);
+        }
+        for text in [&mut progress.item, &mut progress.action] {
+            *text = self.writer.redactor().redact_text(text);
         }
         self.writer.put(self.step, self.attempt, LogBody::Progress(progress));
     }
@@ -118,5 +121,47 @@ impl StepLog {
 
     fn streams(&self) -> MutexGuard<'_, [RedactStream; 3]> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        BuildId, Secret,
+        memory::{MemoryLog, SystemClock},
+        port::{LogReader, LogSink, Offset, ProgressUnit},
+        redact::Redactor,
+    };
+    use futures::executor::block_on;
+
+    #[test]
+    fn whatever_a_step_tells_is_redacted() {
+        let (sink, redactor) = (Arc::new(MemoryLog::default()), Redactor::new());
+        let build = BuildId::random();
+        assert!(redactor.add(&Secret::new("hunter2")));
+        let clock = Arc::new(SystemClock::default());
+        let as_sink: Arc<dyn LogSink> = sink.clone();
+        let writer = LogWriter::new(build.clone(), as_sink, clock, redactor, Offset(0));
+        let log = writer.step(StepId(0), 1);
+        log.post(Stream::Stdout, b"hunter");
+        log.line("about hunter2");
+        let (done, total, unit) = (1, None, ProgressUnit::Bytes);
+        let (item, action) = ("layer of hunter2".to_owned(), "Pulling hunter2".to_owned());
+        log.progress(Progress { item, action, done, total, unit });
+        log.post(Stream::Stdout, b"2!");
+        log.ended(StepEnd::Succeeded);
+        block_on(writer.flush()).unwrap();
+        let page = block_on(sink.read(&build, Offset(0), 1 << 20, Duration::ZERO)).unwrap();
+        let told: Vec<_> = page
+            .records
+            .iter()
+            .map(|record| match &record.body {
+                LogBody::Bytes { data, .. } => String::from_utf8_lossy(data).into_owned(),
+                LogBody::Progress(progress) => format!("{}: {}", progress.action, progress.item),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told, ["about ***\n", "Pulling ***: layer of ***", "***!", "Ended(Succeeded)"]);
     }
 }

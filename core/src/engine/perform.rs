@@ -23,6 +23,26 @@ pub(super) async fn perform(
     cx: &StepCx,
     pins: &dyn Pins,
 ) -> Result<Output> {
+    let output = attempt(tools, state, cx, pins).await?;
+    Ok(redacted(output, cx.log.redactor()))
+}
+
+/// Takes secrets out of what a step tells in its own words: a journal holds it.
+fn redacted(mut output: Output, redactor: &Redactor) -> Output {
+    let text = |text: &str| redactor.redact_text(text);
+    output.notes = output.notes.iter().map(|(key, note)| (text(key), text(note))).collect();
+    if let Some(report) = &mut output.report {
+        report.scanner = text(&report.scanner);
+    }
+    output
+}
+
+async fn attempt(
+    tools: &Toolbox,
+    state: &BuildState,
+    cx: &StepCx,
+    pins: &dyn Pins,
+) -> Result<Output> {
     match &state.plan().step(cx.key.step).op {
         Op::Fetch { source, into } => {
             let into = into.below(&cx.workspace);
@@ -159,5 +179,45 @@ impl From<&Error> for Failure {
             hint: e.hint_text().map(str::to_owned),
             exit_code: e.code(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Report, Secret};
+    use std::collections::BTreeMap;
+
+    fn redactor() -> Redactor {
+        let redactor = Redactor::new();
+        assert!(redactor.add(&Secret::new("p@ss\"word")));
+        redactor
+    }
+
+    #[test]
+    fn no_part_of_an_error_takes_a_secret_into_the_journal() {
+        let cause = Error::new(ErrorKind::Denied, "Registry::push", "401 for u:p%40ss%22word")
+            .source("body: {\"password\":\"p@ss\\\"word\"}");
+        let error = Error::new(ErrorKind::Denied, "Registry::push", "refused p@ss\"word")
+            .with("url", "https://u:p%40ss%22word@h")
+            .with("header", "Basic dTpwQHNzIndvcmQ=")
+            .hint("Try p@ss\"word again.")
+            .source(cause);
+        let failure = failure(error, &redactor());
+        assert_eq!(
+            failure.message,
+            "refused *** (url: https://u:***@h, header: Basic dTp***): 401 for u:***: \
+             body: {\"password\":\"***\"}"
+        );
+        assert_eq!(failure.hint.as_deref(), Some("Try *** again."));
+    }
+
+    #[test]
+    fn no_note_takes_a_secret_into_the_journal() {
+        let notes = BTreeMap::from([("said p@ss\"word".to_owned(), "p%40ss%22word".to_owned())]);
+        let report = Some(Report { scanner: "s p@ss\"word".into(), findings: BTreeMap::new() });
+        let output = redacted(Output { notes, report, ..Output::default() }, &redactor());
+        assert_eq!(output.notes, BTreeMap::from([("said ***".to_owned(), "***".to_owned())]));
+        assert_eq!(output.report.map(|r| r.scanner).as_deref(), Some("s ***"));
     }
 }
