@@ -125,6 +125,8 @@ fn secrets_are_masked_in_the_forms_that_tools_print() {
     check(&["<ü&/"], "&lt;ü&amp;/ &#60;&#xFC;&#38;&#x2f; &LT;", "*** *** &LT;");
     check(&["a/b@c!"], "a/b%40c%21 a%2fb%40c! git://u:a%2Fb%40c!@h", "*** *** git://u:***@h");
     check(&["pass"], "%70%61%73%73 %70a%73s 70617373 p%61s", "*** *** 70617373 p%61s");
+    // What looked like the beginning of a character, and was none, hides no other.
+    check(&["\"bcd"], r#"\ud83d\"bcd &#&quot;bcd %%22bcd"#, r"\ud83d*** &#*** %***");
     check(&[r"C:\new"], r#"C:\new "C:\\new" "C:\\\\new" C:\x5cnew"#, r#"*** "***" "***" ***"#);
 }
 
