@@ -3,6 +3,7 @@
 mod boxes;
 mod op;
 mod placement;
+mod secrets;
 mod step;
 
 pub use boxes::{BoxSpec, Mount, MountSource, Resources, ServiceSpec};

@@ -6,7 +6,7 @@ use kiln::{
     Attempts, BoxName, BoxSpec, BuildId, BuildSpec, Context, Engine, ErrorKind, Event, Image,
     ImageFrom, ImageRef, Op, Outcome, Owner, Phase, Plan, Recipe, RelPath, Result, Secret,
     SecretRef, Seq, Severity, SourceSpec, Step, StepCx, StepId, StepStatus, Submission, Target,
-    Value, When,
+    Toolbox, Value, When,
     plan::{Command, CommitSpec, ContainerRef},
     port::{ArtifactKey, BuildFilter, Builder, Page},
 };
@@ -333,5 +333,29 @@ fn what_a_dead_driver_left_half_done_is_swept_before_the_next_attempt() {
         assert!(kiln_conformance::poll_times(engine.drive(&build), 5).await.is_none());
         assert_eq!(engine.drive(&build).await.unwrap(), Outcome::Succeeded);
         assert_eq!(*notes.0.lock().unwrap(), ["build 1", "sweep", "build 2", "sweep"]);
+    });
+}
+
+#[test]
+fn a_driver_redacts_what_the_one_before_gave_out() {
+    kiln_conformance::run("drive", async {
+        let m = Machine::new();
+        let builders: Vec<Arc<dyn Builder>> = vec![Arc::new(Notes::default())];
+        let tools = Toolbox { builders, ..Toolbox::clone(m.engine.tools()) };
+        let engine = Engine::builder().toolbox(tools).build();
+        let name = SecretRef::new("login").unwrap();
+        m.secrets.set(Owner::local(), name.clone(), Secret::new("ann:hunter2-hunter2"));
+        let (mut plan, in_box) = boxed();
+        let mut command = Command::new(["true"]);
+        command.env.insert("LOGIN".into(), Value::Secret(name));
+        let used = plan.step(Step::new("use", Op::Exec { in_box, command }));
+        let spec = BuildSpec::new(Recipe::Inline { text: "FROM scratch".into() });
+        let attempts = Attempts { max: 2, backoff_ms: 0 };
+        let built = plan.step(Step::build("b", spec).attempts(attempts).after(used));
+        plan.step(exec("tell", "echo found ann:hunter2-hunter2 and hunter2-hunter2").after(built));
+        let build = engine.accept(Submission::new(plan.finish().unwrap())).await.unwrap();
+        assert!(kiln_conformance::poll_times(engine.drive(&build), 20).await.is_none());
+        assert_eq!(engine.drive(&build).await.unwrap(), Outcome::Succeeded);
+        assert_eq!(m.output(&build).await, "found *** and ***\n");
     });
 }

@@ -1,6 +1,8 @@
 use crate::{
-    BuildId, Result, StepLog,
+    BuildId, BuildState, Result, StepLog,
     port::{LogBody, Offset, Stream},
+    redact::Redactor,
+    secret::Credentials,
     toolbox::Toolbox,
 };
 use std::{sync::Arc, time::Duration};
@@ -22,6 +24,23 @@ pub(super) async fn skip_logged(tools: Arc<Toolbox>, build: &BuildId, log: StepL
                 LogBody::Bytes { stream, data } => log.skip(*stream, data.len() as u64),
                 _ => {}
             }
+        }
+    }
+}
+
+/// Redacts what the steps of an earlier driver were given: their files may still hold it, and what
+/// they print is redacted as it was before.
+pub(super) async fn conceal_given(tools: &Toolbox, state: &BuildState, redactor: &Redactor) {
+    for secret in state.plan().secrets() {
+        match tools.secrets.reveal(state.owner(), secret).await {
+            Ok(value) => {
+                redactor.add(&value);
+                if let Some(credentials) = Credentials::parse(&value) {
+                    redactor.add(&credentials.password);
+                }
+            }
+            // A step that needs it will say so.
+            Err(e) => tracing::warn!(%secret, error = ?e, "not redacted"),
         }
     }
 }

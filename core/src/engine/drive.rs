@@ -4,7 +4,7 @@ mod record;
 
 use super::{
     Engine,
-    attach::skip_logged,
+    attach::{conceal_given, skip_logged},
     perform::failure,
     step::{Over, PinWanted, Running},
 };
@@ -112,6 +112,9 @@ impl<'e> Driver<'e> {
             Redactor::new(),
             at,
         );
+        if journal.iter().any(|r| matches!(r.event, Event::StepStarted { .. })) {
+            conceal_given(tools, &state, log.redactor()).await;
+        }
         let mut driver = Self {
             engine,
             build: build.clone(),
