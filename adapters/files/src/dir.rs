@@ -5,11 +5,13 @@ use std::{
     ffi::{CStr, CString},
     fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
-/// Directories are for their user alone.
+/// Files are for their user alone.
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Directories too.
 const DIR_MODE: Mode = Mode::RWXU;
 /// How many names are read before they are acted on.
 const NAMES_MAX: usize = 1024;
@@ -18,6 +20,9 @@ const NAMES_MAX: usize = 1024;
 /// no symbolic link is ever followed.
 #[derive(Debug)]
 pub(crate) struct Dir(OwnedFd);
+
+/// Which file it is on this machine: its device and its number there.
+pub(crate) type Identity = (u64, u64);
 
 impl Dir {
     /// Opens a directory by its path. The last part may not be a link; the others are trusted.
@@ -35,15 +40,34 @@ impl Dir {
         Self::at(&self.0, name)
     }
 
+    /// Makes a directory in this one; false if there is one of that name.
+    pub(crate) fn make(&self, name: &str) -> io::Result<bool> {
+        match fs::mkdirat(&self.0, name, DIR_MODE) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Opens a file to be read. It waits for nobody, also where the file is a pipe.
     pub(crate) fn read(&self, name: impl rustix::path::Arg) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         self.file(name, flags)
     }
 
+    /// Opens a file to be read and written, and makes it where needed.
+    pub(crate) fn write(&self, name: &str) -> io::Result<File> {
+        self.file(name, OFlags::RDWR | OFlags::CREATE)
+    }
+
+    /// Makes a file to be written; `AlreadyExists` if there is one.
+    pub(crate) fn create(&self, name: &str) -> io::Result<File> {
+        self.file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
     fn file(&self, name: impl rustix::path::Arg, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(fs::openat(&self.0, name, flags, Mode::empty())?.into())
+        Ok(fs::openat(&self.0, name, flags, FILE_MODE)?.into())
     }
 
     /// What a name stands for, be it a link.
@@ -55,6 +79,15 @@ impl Dir {
     /// Where a symbolic link leads.
     pub(crate) fn link(&self, name: &CStr) -> io::Result<CString> {
         Ok(fs::readlinkat(&self.0, name, Vec::new())?)
+    }
+
+    /// Which file a name stands for; none if there is no such name.
+    pub(crate) fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
+        match fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Gives a file of this directory another name, here or in another directory. What has the
@@ -119,4 +152,21 @@ impl Dir {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
         Ok(fs::chmodat(fs::CWD, path, DIR_MODE, AtFlags::empty())?)
     }
+
+    /// Waits until the names in the directory are on the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(fs::fsync(&self.0)?)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Which file this is.
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    let stat = fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
 }

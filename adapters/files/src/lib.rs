@@ -7,7 +7,9 @@ mod artifacts;
 mod blocking;
 mod dir;
 mod error;
+mod half;
 mod log;
+mod removal;
 mod secrets;
 mod workspaces;
 

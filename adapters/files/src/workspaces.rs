@@ -1,12 +1,12 @@
 //! Workspaces: one directory a build.
 
 mod inside;
-mod removal;
 
 use crate::{
     blocking::{blocking, pieces},
     dir::Dir,
     error::{private_dir, translate},
+    removal,
 };
 use async_trait::async_trait;
 use kiln::{
