@@ -1,8 +1,15 @@
-//! Artifacts: one directory a build, one file an artifact.
+//! Artifacts: one directory a build, one file an artifact; see `docs/formats.md`.
 
-use crate::error::{private_dir, translate};
+mod trailer;
+
+use crate::{
+    blocking::{blocking, pieces},
+    dir::Dir,
+    error::{private_dir, translate},
+    half::{self, Half},
+    removal,
+};
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use kiln::{
     Artifact, BuildId, Digest, Error, ErrorKind, Result,
@@ -10,55 +17,168 @@ use kiln::{
 };
 use sha2::{Digest as _, Sha256};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::Arc,
 };
-use tokio::io::AsyncReadExt;
+use trailer::Trailer;
 
-/// Artifacts in a directory. What is being written has a name of its own until it is whole.
+/// Where artifacts are while they are being written; no build has such a name.
+const HALVES: &str = ".halves";
+/// How often a directory is made anew that a `forget` takes away meanwhile.
+const TRIES_MAX: usize = 10;
+
+/// Artifacts in a directory, which several processes may share. What is being written is apart
+/// until it is whole, and whole means on the disk.
 #[derive(Debug)]
 pub struct FileArtifacts {
     directory: PathBuf,
-    next: AtomicU64,
+    halves: Arc<Dir>,
 }
 
 impl FileArtifacts {
-    /// Opens a directory of artifacts, and makes it where needed.
+    /// Opens a directory of artifacts, and makes it where needed. Removes what a crash left half
+    /// written.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self> {
+        const OP: &str = "FileArtifacts::open";
         let directory = directory.into();
-        private_dir("FileArtifacts::open", &directory)?;
-        Ok(Self { directory, next: AtomicU64::new(0) })
+        let halves = directory.join(HALVES);
+        private_dir(OP, &halves)?;
+        let opened = Dir::open(&halves).and_then(|halves| {
+            half::sweep(&halves)?;
+            Ok(halves)
+        });
+        let halves = Arc::new(opened.map_err(|e| translate(OP, &halves, e))?);
+        Ok(Self { directory, halves })
     }
 
     fn of(&self, build: &BuildId) -> PathBuf {
         self.directory.join(build.as_str())
     }
-
-    /// The file of an artifact. Its name is one part, so that no artifact is a directory of another.
-    fn file(&self, key: &ArtifactKey) -> PathBuf {
-        self.of(&key.build).join(escape(key.name.as_str()))
-    }
 }
 
-fn escape(name: &str) -> String {
+/// The file of an artifact: as long for any name, and none that an artifact of version 1 can have.
+fn file_name(name: &str) -> String {
+    Digest::sha256(Sha256::digest(name).into()).as_str().replace("sha256:", "%")
+}
+
+/// The file of an artifact of version 1, which is the artifact and nothing more.
+fn old_file_name(name: &str) -> String {
     name.replace('%', "%25").replace('/', "%2F")
 }
 
-fn unescape(name: &str) -> String {
-    name.replace("%2F", "/").replace("%25", "%")
+fn old_name(file: &str) -> Option<String> {
+    let name = file.replace("%2F", "/").replace("%25", "%");
+    (old_file_name(&name) == file && !name.starts_with(".half-")).then_some(name)
 }
 
-/// A file that is removed unless it is kept.
-struct Half(Option<PathBuf>);
+/// An artifact on its way into a file.
+struct Writing {
+    half: Half,
+    hash: Sha256,
+    bytes: u64,
+}
 
-impl Drop for Half {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            // It is garbage; the next `forget` of its build takes it if this fails.
-            let _ = fs::remove_file(path);
+impl Writing {
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.hash.update(piece);
+        self.bytes += piece.len() as u64;
+        self.half.file.write_all(piece)
+    }
+
+    /// Gives the artifact its place, in one step.
+    fn finish(mut self, above: &Path, key: &ArtifactKey) -> io::Result<Artifact> {
+        let digest: [u8; 32] = self.hash.finalize().into();
+        let trailer = Trailer { name: key.name.to_string(), digest, bytes: self.bytes };
+        self.half.file.write_all(&trailer.encode())?;
+        self.half.file.sync_all()?;
+        let above = Dir::open(above)?;
+        for _ in 0..TRIES_MAX {
+            let made = above.make(key.build.as_str())?;
+            let kept = above.sub(key.build.as_str()).and_then(|to| {
+                self.half.keep(&to, &file_name(key.name.as_str()))?;
+                // One of version 1 is replaced. Where it stays it is not seen any more.
+                let _ = to.remove(old_file_name(key.name.as_str()));
+                Ok(())
+            });
+            match kept {
+                // Somebody forgot the build meanwhile: then this came later.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                kept => kept?,
+            }
+            if made {
+                above.sync()?;
+            }
+            let digest = Digest::sha256(digest);
+            return Ok(Artifact { key: key.to_string(), bytes: self.bytes, digest });
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
+    }
+}
+
+/// The file of an artifact, open, and how many of its bytes are the artifact.
+fn open(directory: &Path, name: &str) -> io::Result<(File, u64)> {
+    let dir = Dir::open(directory)?;
+    match dir.read(file_name(name)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        file => {
+            let file = file?;
+            let bytes = Trailer::read(&file)?.bytes;
+            return Ok((file, bytes));
+        }
+    }
+    match dir.read(old_file_name(name)) {
+        // Version 1 had no artifact with so long a name.
+        Err(e) if e.kind() == io::ErrorKind::InvalidFilename => Err(io::ErrorKind::NotFound.into()),
+        file => {
+            let file = file?;
+            let bytes = file.metadata()?.len();
+            Ok((file, bytes))
+        }
+    }
+}
+
+/// The artifacts of a build, by name.
+fn list(directory: &Path, build: &BuildId) -> io::Result<Vec<Artifact>> {
+    let dir = match Dir::open(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        dir => dir?,
+    };
+    let mut found = Vec::new();
+    for name in dir.names()? {
+        let file = match dir.read(name.as_str()) {
+            // The build is being forgotten.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let old = old_name(&name);
+        let trailer = match &old {
+            Some(name) => sum(&file, name)?,
+            None if name.starts_with('%') => Trailer::read(&file)?,
+            None => continue,
+        };
+        let Trailer { name, digest, bytes } = trailer;
+        let artifact =
+            Artifact { key: format!("{build}/{name}"), bytes, digest: Digest::sha256(digest) };
+        found.push((artifact, old.is_some()));
+    }
+    found.sort_by(|(a, old), (b, older)| (&a.key, old).cmp(&(&b.key, older)));
+    found.dedup_by(|(b, _), (a, _)| a.key == b.key);
+    Ok(found.into_iter().map(|(artifact, _)| artifact).collect())
+}
+
+/// What a trailer would say of an artifact of version 1.
+fn sum(mut file: &File, name: &str) -> io::Result<Trailer> {
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(Trailer { name: name.into(), digest: hash.finalize().into(), bytes }),
+            n => {
+                hash.update(&piece[..n]);
+                bytes += n as u64;
+            }
         }
     }
 }
@@ -70,90 +190,53 @@ impl ArtifactStore for FileArtifacts {
         if key.name.is_root() {
             return Err(Error::new(ErrorKind::Invalid, OP, "an artifact has a name"));
         }
-        private_dir(OP, &self.of(&key.build))?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.of(&key.build).join(format!(".half-{}-{number}", std::process::id()));
-        let wrong = |e| translate(OP, &path, e);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(wrong)?;
-        let mut half = Half(Some(path.clone()));
-        let (mut hash, mut bytes) = (Sha256::new(), 0);
+        let (halves, directory, key) = (self.halves.clone(), self.directory.clone(), key.clone());
+        let path = self.of(&key.build);
+        let wrong = move |e| translate(OP, &path, e);
+        let made = wrong.clone();
+        let mut writing = blocking(OP, move || {
+            let half = Half::create(halves).map_err(made)?;
+            Ok(Writing { half, hash: Sha256::new(), bytes: 0 })
+        })
+        .await?;
         while let Some(piece) = body.next().await {
-            let piece = piece?;
-            hash.update(&piece);
-            bytes += piece.len() as u64;
-            file.write_all(&piece).map_err(wrong)?;
+            let (piece, wrong) = (piece?, wrong.clone());
+            writing = blocking(OP, move || {
+                writing.write(&piece).map_err(wrong)?;
+                Ok(writing)
+            })
+            .await?;
         }
-        file.sync_all().map_err(wrong)?;
-        fs::rename(&path, self.file(key)).map_err(wrong)?;
-        half.0 = None;
-        let digest = Digest::sha256(hash.finalize().into());
-        Ok(Artifact { key: key.to_string(), bytes, digest })
+        blocking(OP, move || writing.finish(&directory, &key).map_err(wrong)).await
     }
 
     async fn get(&self, key: &ArtifactKey) -> Result<ByteStream> {
         const OP: &str = "ArtifactStore::get";
-        let path = self.file(key);
-        let file = tokio::fs::File::open(&path).await.map_err(|e| translate(OP, &path, e))?;
-        Ok(futures::stream::try_unfold((file, path), |(mut file, path)| async move {
-            let mut piece = vec![0; 256 * 1024];
-            let n = file.read(&mut piece).await.map_err(|e| translate(OP, &path, e))?;
-            piece.truncate(n);
-            Ok((n > 0).then(|| (Bytes::from(piece), (file, path))))
-        })
-        .boxed())
+        let (directory, name) = (self.of(&key.build), key.name.clone());
+        let path = name.below(&directory);
+        let wrong = path.clone();
+        let opened = blocking(OP, move || {
+            open(&directory, name.as_str()).map_err(|e| translate(OP, &wrong, e))
+        });
+        let (file, bytes) = opened.await?;
+        Ok(pieces(OP, path, file, bytes))
     }
 
     async fn list(&self, build: &BuildId) -> Result<Vec<Artifact>> {
         const OP: &str = "ArtifactStore::list";
-        let (directory, id) = (self.of(build), build.clone());
-        let work = move || -> io::Result<Vec<Artifact>> {
-            let mut found = Vec::new();
-            let names = match fs::read_dir(&directory) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
-                names => names?,
-            };
-            for entry in names {
-                let entry = entry?;
-                let Some(name) = entry.file_name().to_str().map(unescape) else { continue };
-                if !name.starts_with(".half-") {
-                    let (digest, bytes) = sum(&entry.path())?;
-                    found.push(Artifact { key: format!("{id}/{name}"), bytes, digest });
-                }
-            }
-            found.sort_by(|a, b| a.key.cmp(&b.key));
-            Ok(found)
-        };
-        tokio::task::spawn_blocking(work)
+        let (directory, build) = (self.of(build), build.clone());
+        blocking(OP, move || list(&directory, &build).map_err(|e| translate(OP, &directory, e)))
             .await
-            .map_err(|e| Error::new(ErrorKind::Unexpected, OP, e.to_string()))?
-            .map_err(|e| translate(OP, &self.directory, e))
     }
 
     async fn forget(&self, build: &BuildId) -> Result<()> {
-        match fs::remove_dir_all(self.of(build)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(translate("ArtifactStore::forget", &self.of(build), e))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn sum(path: &Path) -> io::Result<(Digest, u64)> {
-    let (mut file, mut hash, mut bytes) = (File::open(path)?, Sha256::new(), 0);
-    let mut piece = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok((Digest::sha256(hash.finalize().into()), bytes)),
-            n => {
-                hash.update(&piece[..n]);
-                bytes += n as u64;
-            }
-        }
+        const OP: &str = "ArtifactStore::forget";
+        let (directory, build) = (self.directory.clone(), build.clone());
+        blocking(OP, move || {
+            let removed =
+                Dir::open(&directory).and_then(|above| removal::remove(&above, build.as_str()));
+            removed.map_err(|e| translate(OP, &directory.join(build.as_str()), e))
+        })
+        .await
     }
 }

@@ -36,7 +36,7 @@ impl Dir {
     }
 
     /// A directory in this one.
-    pub(crate) fn sub(&self, name: &CStr) -> io::Result<Self> {
+    pub(crate) fn sub(&self, name: impl rustix::path::Arg) -> io::Result<Self> {
         Self::at(&self.0, name)
     }
 

@@ -10,6 +10,7 @@ pub(crate) fn translate(op: &'static str, path: &Path, e: io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             (ErrorKind::Exhausted, "the disk is full")
         }
+        io::ErrorKind::InvalidData => (ErrorKind::Corrupt, "a file is not what was written"),
         _ => (ErrorKind::Unexpected, "a file could not be used"),
     };
     let error = Error::new(kind, op, message).with("path", path.display()).source(e.to_string());

@@ -48,7 +48,7 @@ impl Half {
     }
 
     /// Gives the file its name, in place of whatever has it, and waits until both are on the disk.
-    pub(crate) fn keep(mut self, to: &Dir, name: &str) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, to: &Dir, name: &str) -> io::Result<()> {
         self.file.sync_all()?;
         self.dir.rename(self.name.as_str(), to, name)?;
         self.kept = true;

@@ -24,10 +24,11 @@ pub(crate) fn remove(base: &Dir, name: &str) -> io::Result<()> {
             Ok(_) => return base.remove(&*at),
             Err(e) => return Err(e),
         }
-        let root = enter(base, &at)?;
-        Removal { root, moved: 0 }.run()?;
-        match base.remove_dir(&*at) {
+        let emptied = enter(base, &at).and_then(|root| Removal { root, moved: 0 }.run());
+        match emptied.and_then(|()| base.remove_dir(&*at)) {
             Err(e) if is(&e, Errno::NOTEMPTY) || is(&e, Errno::EXIST) => {}
+            // Somebody else removes it too; look again what is left.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
     }
