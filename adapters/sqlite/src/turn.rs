@@ -9,7 +9,7 @@ use kiln::{
     BuildId, Owner, Placement, Resources, Timestamp,
     port::{Job, Lease, Node},
 };
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, btree_map::Entry},
@@ -17,6 +17,26 @@ use std::{
 };
 
 const OP: &str = "Queue::lease";
+/// The head of an owner's next lane. Not one question with the next: of `(owner, shape) > (?, ?)`
+/// SQLite finds only where the two are equal, and walks on from there through the whole lane.
+const NEXT_LANE: &str = "SELECT owner, shape, priority, age, build, not_before FROM job
+     WHERE wakes IS NULL AND owner = ?1 AND shape > ?2
+     ORDER BY shape, priority DESC, age LIMIT 1";
+/// The head of the first lane of the next owner.
+const NEXT_OWNER: &str = "SELECT owner, shape, priority, age, build, not_before FROM job
+     WHERE wakes IS NULL AND owner > ?1
+     ORDER BY owner, shape, priority DESC, age LIMIT 1";
+/// What was delayed long enough, and what a lease held that has expired.
+const WAKE: &str = "UPDATE job SET wakes = NULL, held = 0 WHERE wakes <= ?1";
+/// When something is free next.
+const NEXT_WAKE: &str = "SELECT min(wakes) FROM job WHERE wakes IS NOT NULL";
+/// What a node has.
+const HELD: &str = "SELECT shape FROM job WHERE held = 1 AND holder = ?1";
+/// How many leases each owner has.
+const LEASES: &str = "SELECT owner, count(*) FROM job WHERE held = 1 GROUP BY owner";
+
+/// An owner and a placement.
+type Lane = (String, i64);
 
 /// The first job of a lane.
 #[derive(Debug)]
@@ -54,13 +74,9 @@ pub(crate) fn lease(
     now: Timestamp,
     ttl: Duration,
 ) -> Result<Result<Lease, Option<Timestamp>>, Stop> {
-    // What was delayed long enough, and what a lease held that has expired.
-    c.prepare_cached("UPDATE job SET wakes = NULL, held = 0 WHERE wakes <= ?1")?
-        .execute([stored(now)])?;
+    c.prepare_cached(WAKE)?.execute([stored(now)])?;
     let Some((head, placement)) = pick(c, node)? else {
-        let again: Option<u64> = c
-            .prepare_cached("SELECT min(wakes) FROM job WHERE wakes IS NOT NULL")?
-            .query_row([], |r| r.get(0))?;
+        let again: Option<u64> = c.prepare_cached(NEXT_WAKE)?.query_row([], |r| r.get(0))?;
         return Ok(Err(again.map(Timestamp)));
     };
     let (token, until) = (number(c)?, now.plus(ttl));
@@ -96,7 +112,7 @@ fn free(c: &Connection, node: &Node) -> Result<Option<Resources>, Stop> {
     if slots == 0 {
         return Ok(None);
     }
-    let mut held = c.prepare_cached("SELECT shape FROM job WHERE held = 1 AND holder = ?1")?;
+    let mut held = c.prepare_cached(HELD)?;
     for shape in held.query_map([node.id.as_str()], |r| r.get(0))? {
         let used = placement(c, shape?)?.resources;
         cpu_millis = cpu_millis.saturating_sub(used.cpu_millis);
@@ -106,20 +122,26 @@ fn free(c: &Connection, node: &Node) -> Result<Option<Resources>, Stop> {
     Ok((slots > 0).then_some(Resources { cpu_millis, memory_bytes }))
 }
 
+/// The head of the lane after this one.
+fn after(c: &Connection, lane: Option<&Lane>) -> rusqlite::Result<Option<Head>> {
+    let Some((owner, shape)) = lane else {
+        return c.prepare_cached(NEXT_OWNER)?.query_row([""], Head::read).optional();
+    };
+    let mut next = c.prepare_cached(NEXT_LANE)?;
+    if let Some(head) = next.query_row(params![owner, shape], Head::read).optional()? {
+        return Ok(Some(head));
+    }
+    c.prepare_cached(NEXT_OWNER)?.query_row([owner], Head::read).optional()
+}
+
 /// The job that is this node's turn.
 fn pick(c: &Connection, node: &Node) -> Result<Option<(Head, Placement)>, Stop> {
     let Some(free) = free(c, node)? else { return Ok(None) };
-    let mut next = c.prepare_cached(
-        "SELECT owner, shape, priority, age, build, not_before FROM job
-         WHERE wakes IS NULL AND (owner, shape) > (?1, ?2)
-         ORDER BY owner, shape, priority DESC, age LIMIT 1",
-    )?;
     let mut shapes: BTreeMap<i64, (Placement, bool)> = BTreeMap::new();
     let mut best: BTreeMap<String, Head> = BTreeMap::new();
-    let mut lane = (String::new(), i64::MIN);
-    while let Some(row) = next.query(params![lane.0, lane.1])?.next()? {
-        let head = Head::read(row)?;
-        lane = (head.owner.clone(), head.shape);
+    let mut lane = None;
+    while let Some(head) = after(c, lane.as_ref())? {
+        lane = Some((head.owner.clone(), head.shape));
         let fits = match shapes.entry(head.shape) {
             Entry::Occupied(known) => known.get().1,
             Entry::Vacant(new) => {
@@ -140,41 +162,59 @@ fn pick(c: &Connection, node: &Node) -> Result<Option<(Head, Placement)>, Stop> 
 
 /// How many leases each owner has.
 fn leases(c: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
-    c.prepare_cached("SELECT owner, count(*) FROM job WHERE held = 1 GROUP BY owner")?
-        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
-        .collect()
+    c.prepare_cached(LEASES)?.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    /// How SQLite would answer.
-    fn way(sql: &str) -> String {
+    use super::*;
+    use rusqlite::{Params, StatementStatus};
+
+    fn opened() -> (tempfile::TempDir, Connection) {
         let dir = tempfile::tempdir().unwrap();
         let (c, _) = crate::open::open(&dir.path().join("kiln.db")).unwrap();
-        let mut explain = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let lines = explain.query_map([], |r| r.get::<_, String>(3)).unwrap();
-        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+        (dir, c)
+    }
+
+    /// Two owners with a long lane each, a long row of delayed jobs, and leases of two nodes.
+    fn filled() -> (tempfile::TempDir, Connection) {
+        let (dir, c) = opened();
+        c.execute_batch(
+            "INSERT INTO shape VALUES (1, '{}');
+             WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 9000)
+             INSERT INTO job (build, owner, priority, age, shape, not_before, held, holder, wakes)
+             SELECT 'b' || n, 'o' || n % 2, n % 5, n, 1, 0, n % 1000 = 0,
+                 iif(n % 1000 = 0, 'n' || n % 2000, NULL),
+                 iif(n % 3 = 0 OR n % 1000 = 0, 1000 + n, NULL) FROM n",
+        )
+        .unwrap();
+        (dir, c)
     }
 
     #[test]
     fn no_question_reads_the_whole_queue() {
-        let seek = "SELECT owner, shape, priority, age, build, not_before FROM job
-                    WHERE wakes IS NULL AND (owner, shape) > ('o', 1)
-                    ORDER BY owner, shape, priority DESC, age LIMIT 1";
-        for (sql, part) in [
-            (seek, "SEARCH job USING INDEX job_ready ((owner,shape)>(?,?))"),
-            ("UPDATE job SET wakes = NULL, held = 0 WHERE wakes <= 1", "job_wakes (wakes<?)"),
-            ("SELECT min(wakes) FROM job WHERE wakes IS NOT NULL", "job_wakes"),
-            ("SELECT shape FROM job WHERE held = 1 AND holder = 'n'", "job_held (holder=?)"),
-            ("SELECT owner, count(*) FROM job WHERE held = 1 GROUP BY owner", "job_held"),
-            (
-                "DELETE FROM shape WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM job WHERE shape = 1)",
-                "job_by_shape (shape=?)",
-            ),
+        let (_dir, c) = filled();
+        for (sql, args) in [
+            (NEXT_LANE, ["o1", "1"]),
+            (NEXT_LANE, ["o1", "0"]),
+            (NEXT_OWNER, ["", ""]),
+            (NEXT_OWNER, ["o0", ""]),
+            (WAKE, ["1", ""]),
+            (NEXT_WAKE, ["", ""]),
+            (HELD, ["n0", ""]),
+            (LEASES, ["", ""]),
         ] {
-            let way = way(sql);
-            assert!(way.contains(part), "{sql}: {way}");
+            let mut statement = c.prepare(sql).unwrap();
+            let args = &args[..statement.parameter_count()];
+            let steps = count(&mut statement, rusqlite::params_from_iter(args));
+            assert!(steps < 300, "{steps} steps of SQLite for {sql} {args:?}");
         }
-        assert!(!way(seek).contains("TEMP B-TREE"));
+    }
+
+    fn count(statement: &mut rusqlite::Statement<'_>, args: impl Params) -> i32 {
+        let mut rows = statement.query(args).unwrap();
+        while rows.next().unwrap().is_some() {}
+        drop(rows);
+        statement.get_status(StatementStatus::VmStep)
     }
 }
