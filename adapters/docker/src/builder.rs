@@ -6,40 +6,30 @@
 mod lines;
 mod query;
 mod recipe;
+mod sending;
 mod session;
 mod trouble;
 mod wire;
 
 use crate::{
     client::DockerClient,
-    context::Files,
+    config::BuilderChoice,
     credentials::{CredentialStore, as_docker, secrets_of},
     error::{line_of, said, tidy},
     progress::BuildLog,
 };
 use async_trait::async_trait;
 use bollard::{auth::DockerCredentials, models::BuildInfo};
-use bytes::Bytes;
-use futures::StreamExt;
-use http_body_util::{BodyExt, Empty, StreamBody};
-use hyper::body::Frame;
 use kiln::{
-    BuildId, BuildSpec, CancelToken, Error, ErrorKind, Image, ImageRef, Recipe, Result, StepCx,
-    StepLog,
-    port::{Builder, Progress, ProgressUnit},
+    BuildId, BuildSpec, Error, ErrorKind, Image, ImageRef, Recipe, Result, StepCx, StepLog,
+    port::Builder,
     secret::{Credentials, Secret, Value},
 };
 use lines::Lines;
 use query::Way;
 use recipe::{Contents, Dockerfile, Prepared};
 use session::{Offer, Session};
-use sha2::{Digest as _, Sha256};
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-    sync::Arc,
-};
-use tokio_stream::wrappers::ReceiverStream;
+use std::collections::{BTreeMap, HashMap};
 use trouble::Trouble;
 use wire::Body;
 
@@ -126,46 +116,76 @@ impl DockerBuilder {
         Ok(all)
     }
 
-    /// Builds, with the classic builder or with BuildKit.
+    /// Builds, with BuildKit where there is a session and else with the classic builder.
     async fn run(&self, cx: &StepCx, spec: &BuildSpec, prepared: Prepared) -> Result<BuildLog> {
         let logins = self.credentials(cx, spec, &prepared.dockerfile).await?;
         let (args, trouble) = (self.args(cx, spec).await?, Trouble::default());
-        if !self.client.uses_buildkit().await? {
-            if !spec.secrets.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    OP,
-                    "only BuildKit keeps build secrets out of the image",
-                )
-                .hint("Use an engine with BuildKit, and do not set DOCKER_BUILDKIT=0."));
-            }
-            let (prepared, body) = archive(cx, prepared, &trouble);
-            let request = query::request(spec, &args, &prepared, Way::Classic(&logins), body)?;
-            return self.follow(cx, request, &trouble).await;
+        let kit = self.client.uses_buildkit().await?;
+        if !kit && !spec.secrets.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                OP,
+                "only BuildKit keeps build secrets out of the image",
+            )
+            .hint("Use an engine with BuildKit, and do not set DOCKER_BUILDKIT=0."));
         }
-        let shared_key = shared_key(cx, spec, &prepared);
-        let secrets = self.secrets(cx, spec).await?;
-        let offer = Offer { directories: HashMap::new(), shared_key, secrets, logins };
-        match prepared {
-            Prepared { dockerfile, context: Contents::Files(files, root) } if files.is_text() => {
-                let directories = directories(&dockerfile, files);
-                let session =
-                    Session::open(&self.client, Offer { directories, ..offer }, trouble.clone());
-                let session = session.await?;
-                let context = Contents::Files(Files::default(), root);
-                let prepared = Prepared { dockerfile, context };
-                let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-                let way = Way::Session(&session.id);
-                let request = query::request(spec, &args, &prepared, way, body)?;
-                self.follow(cx, request, &trouble).await
+        let session = match kit {
+            true => self.session(cx, spec, &prepared, &logins, &trouble).await?,
+            false => None,
+        };
+        let Prepared { dockerfile, context } = prepared;
+        let (way, body) = match (&session, context) {
+            (Some(session), Contents::Files(files, _)) if files.is_text() => {
+                (Way::Session(&session.id), sending::nothing())
             }
-            prepared => {
-                let session = Session::open(&self.client, offer, trouble.clone()).await?;
-                let (prepared, body) = archive(cx, prepared, &trouble);
-                let way = Way::Archive(&session.id);
-                let request = query::request(spec, &args, &prepared, way, body)?;
-                self.follow(cx, request, &trouble).await
+            (Some(session), context) => {
+                let body = sending::archive(cx, &dockerfile, context, &trouble);
+                (Way::Archive(&session.id), body)
             }
+            (None, context) => {
+                let body = sending::archive(cx, &dockerfile, context, &trouble);
+                (Way::Classic(&logins), body)
+            }
+        };
+        let request = query::request(spec, &args, &dockerfile, way, body)?;
+        self.follow(cx, request, &trouble).await
+    }
+
+    /// A session in which the engine asks; none where something on the way to it forbids that and
+    /// the classic builder does as well.
+    async fn session(
+        &self,
+        cx: &StepCx,
+        spec: &BuildSpec,
+        prepared: &Prepared,
+        logins: &HashMap<String, DockerCredentials>,
+        trouble: &Trouble,
+    ) -> Result<Option<Session>> {
+        let offer = Offer {
+            directories: sending::directories(prepared),
+            shared_key: sending::shared_key(cx, spec, &prepared.context),
+            secrets: self.secrets(cx, spec).await?,
+            logins: logins.clone(),
+        };
+        let open = Session::open(&self.client, offer, trouble.clone()).await;
+        let may_do_without =
+            self.client.config().builder == BuilderChoice::Auto && spec.secrets.is_empty();
+        match open {
+            Ok(session) => Ok(Some(session)),
+            // Proxies before an engine often let builds through and sessions not.
+            Err(e)
+                if may_do_without
+                    && matches!(
+                        e.kind(),
+                        ErrorKind::Denied | ErrorKind::NotFound | ErrorKind::Unsupported
+                    ) =>
+            {
+                cx.log.line(format!(
+                    "warning: the engine opens no build session ({e}); the classic builder is used"
+                ));
+                Ok(None)
+            }
+            Err(e) => Err(e),
         }
     }
 
@@ -222,79 +242,6 @@ async fn hear(seen: &mut BuildLog, log: &StepLog, message: BuildInfo) -> Result<
             Ok(())
         }
     }
-}
-
-/// What a session offers: the context, and the Dockerfile alone in a directory of its own.
-fn directories(dockerfile: &Dockerfile, context: Files) -> HashMap<&'static str, Arc<Files>> {
-    let name = dockerfile.base_name();
-    let text = dockerfile.text.as_deref().unwrap_or_default();
-    let mut alone = Files::only(name, text.as_bytes());
-    if let Some(own) = context.own_ignore() {
-        alone.add(&format!("{name}.dockerignore"), own.as_bytes());
-    }
-    HashMap::from([("dockerfile", Arc::new(alone)), ("context", Arc::new(context))])
-}
-
-/// The context as an archive to send.
-fn archive(cx: &StepCx, prepared: Prepared, trouble: &Trouble) -> (Prepared, Body) {
-    let Prepared { dockerfile, context } = prepared;
-    let noted = trouble.clone();
-    let (pieces, context) = match context {
-        Contents::Files(mut files, root) => {
-            if let (false, Some(text)) = (dockerfile.inside, &dockerfile.text) {
-                files.add(&dockerfile.name, text.as_bytes());
-            }
-            let told = tell(cx.log.clone(), files.bytes());
-            let stream = files.stream(CancelToken::clone(&cx.cancel), told);
-            let empty = Contents::Files(Files::default(), root);
-            (ReceiverStream::new(stream).boxed(), empty)
-        }
-        Contents::Archive(file) => {
-            let read = futures::stream::try_unfold(file, |mut file| async move {
-                use tokio::io::AsyncReadExt;
-                let mut piece = vec![0; 256 * 1024];
-                let n = file.read(&mut piece).await?;
-                piece.truncate(n);
-                Ok((n > 0).then(|| (Bytes::from(piece), file)))
-            });
-            (read.boxed(), Contents::Files(Files::default(), None))
-        }
-    };
-    let frames = pieces.map(move |piece| piece.inspect_err(|e| noted.note(e)).map(Frame::data));
-    (Prepared { dockerfile, context }, StreamBody::new(frames).boxed_unsync())
-}
-
-fn tell(log: StepLog, total: u64) -> impl FnMut(u64) + Send + 'static {
-    let mut done = 0;
-    move |n| {
-        done += n;
-        log.progress(Progress {
-            item: "context".into(),
-            action: "Sending".into(),
-            done,
-            total: Some(total),
-            unit: ProgressUnit::Bytes,
-        });
-    }
-}
-
-/// What the engine keeps the files of a context under. The same directory of the same owner on the
-/// same host finds them again; a build without the cache shares them with nobody.
-fn shared_key(cx: &StepCx, spec: &BuildSpec, prepared: &Prepared) -> String {
-    let root: &Path = match &prepared.context {
-        Contents::Files(_, Some(root)) if !spec.no_cache => root,
-        _ => return BuildId::random().to_string(),
-    };
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let mut hash = Sha256::new();
-    let host = rustix::system::uname();
-    let parts = [cx.owner.as_str().as_bytes(), host.nodename().to_bytes()];
-    for part in parts.into_iter().chain([root.as_os_str().as_encoded_bytes()]) {
-        // With its length, so that no two lists of parts read alike.
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An error of the Dockerfile, with the place and the words it is about.

@@ -1,6 +1,6 @@
 //! The request for a build, as the Engine API's `POST /build` takes it.
 
-use super::{recipe::Prepared, wire::Body, with_tag};
+use super::{recipe::Dockerfile, wire::Body, with_tag};
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use bollard::auth::DockerCredentials;
 use hyper::Request;
@@ -22,7 +22,7 @@ pub(super) enum Way<'a> {
 pub(super) fn request(
     spec: &BuildSpec,
     args: &BTreeMap<String, String>,
-    prepared: &Prepared,
+    dockerfile: &Dockerfile,
     way: Way<'_>,
     body: Body,
 ) -> Result<Request<Body>> {
@@ -55,11 +55,11 @@ pub(super) fn request(
             .append_pair("remote", "client-session"),
     };
     // In a session the Dockerfile is alone in a directory of its own.
-    let dockerfile = match way {
-        Way::Session(_) => prepared.dockerfile.base_name(),
-        _ => &prepared.dockerfile.name,
+    let name = match way {
+        Way::Session(_) => dockerfile.base_name(),
+        _ => &dockerfile.name,
     };
-    query.append_pair("dockerfile", dockerfile);
+    query.append_pair("dockerfile", name);
     let request = Request::post(format!("/build?{}", query.finish()));
     let request = request.header("Content-Type", "application/x-tar");
     let request = match way {

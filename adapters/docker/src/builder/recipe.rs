@@ -5,6 +5,7 @@ use kiln::{BuildSpec, CancelToken, Context, Error, ErrorKind, ImageRef, Recipe, 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const OP: &str = super::OP;
@@ -36,7 +37,7 @@ pub(super) struct Dockerfile {
 #[derive(Debug)]
 pub(super) enum Contents {
     /// Those of a directory, by its path on this host; of none, there are none.
-    Files(Files, Option<PathBuf>),
+    Files(Arc<Files>, Option<PathBuf>),
     /// Those in an archive.
     Archive(tokio::fs::File),
 }
@@ -112,7 +113,7 @@ fn files(
         _ => "Dockerfile".to_owned(),
     };
     let dockerfile = Dockerfile { name, shown, text: Some(text), inside };
-    Ok(Prepared { dockerfile, context: Contents::Files(files, root) })
+    Ok(Prepared { dockerfile, context: Contents::Files(Arc::new(files), root) })
 }
 
 /// A directory below the workspace, also after links are followed.

@@ -7,7 +7,7 @@ use kiln::{
     secret::Secret,
 };
 use kiln_conformance::{run, step::TestStep};
-use kiln_docker::{DockerConfig, Host};
+use kiln_docker::{BuilderChoice, DockerConfig, Host};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// How many bytes of context a build sent at most in one transfer.
@@ -162,6 +162,50 @@ fn an_engine_may_be_elsewhere() {
         let gone = bench.build(&bench.on_busybox("RUN true")).await.0.unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::Unavailable, "{gone:?}");
     });
+}
+
+#[test]
+fn an_engine_without_sessions_builds_as_ever() {
+    run("an_engine_without_sessions", async {
+        // Stands for the proxies that people put before an engine.
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = port.local_addr().unwrap().to_string();
+        for (choice, kind) in
+            [(BuilderChoice::Auto, None), (BuilderChoice::BuildKit, Some(ErrorKind::Denied))]
+        {
+            let set = |config: &mut DockerConfig| {
+                config.host = Host::Tcp(address.clone());
+                config.builder = choice;
+            };
+            let bench = Bench::with("an_engine_without_sessions", Way::Session, set).await;
+            let Some(bench) = bench else { return };
+            let spec = bench.on_busybox("RUN true");
+            let (built, log) = tokio::select! {
+                done = bench.build(&spec) => done,
+                () = forbid_sessions(&port, &bench) => unreachable!(),
+            };
+            assert_eq!(built.as_ref().err().map(kiln::Error::kind), kind, "{built:?}");
+            assert!(kind.is_some() || log.contains("the classic builder is used"), "{log}");
+        }
+    });
+}
+
+async fn forbid_sessions(port: &tokio::net::TcpListener, bench: &Bench) {
+    use tokio::io::{AsyncWriteExt, copy_bidirectional};
+    while let Ok((mut here, _)) = port.accept().await {
+        let socket = bench.socket.clone();
+        tokio::spawn(async move {
+            let mut first = [0; 14];
+            while here.peek(&mut first).await.unwrap() < first.len() {}
+            if first.starts_with(b"POST /session ") {
+                let _ =
+                    here.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+                return;
+            }
+            let mut there = tokio::net::UnixStream::connect(&socket).await.unwrap();
+            let _ = copy_bidirectional(&mut here, &mut there).await;
+        });
+    }
 }
 
 #[test]
