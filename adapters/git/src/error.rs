@@ -70,6 +70,19 @@ pub(crate) fn no_commit(id: impl std::fmt::Display) -> Error {
         .hint("Was a branch overwritten since the commit was chosen? Start the build anew.")
 }
 
+/// A repository whose ids are not SHA-1.
+pub(crate) fn sha256(op: &'static str) -> Error {
+    let message = "the repository has SHA-256 ids, which are not supported";
+    Error::new(ErrorKind::Unsupported, op, message)
+        .hint("Fetch from a repository that was made with `git init --object-format=sha1`.")
+}
+
+/// A file of `git bundle`.
+pub(crate) fn bundle(op: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, op, "this is a bundle, which is not supported")
+        .hint("Clone it with `git clone --mirror x.bundle x.git`, and name the clone.")
+}
+
 /// Something that policy forbids.
 pub(crate) fn forbidden(op: &'static str, what: impl Into<String>) -> Error {
     Error::new(ErrorKind::Denied, op, what)

@@ -119,7 +119,7 @@ impl<'a> Fetch<'a> {
     ) -> Result<(Writer, Written)> {
         let id = oid(&job.revision.id)?;
         let short = &job.revision.id[..12];
-        self.cx.log.line(format!("Fetching {} at {short}", job.url));
+        self.cx.log.line(format!("Fetching {} at {short}", job.url.shown()));
         let repository = match job.url.local_path() {
             Some(path) if !keep => path,
             _ => self.receive(job).await?,
@@ -132,7 +132,7 @@ impl<'a> Fetch<'a> {
             let written = writer.write(&repository, id, &subdir, &at, stop)?;
             Ok((writer, written))
         };
-        let name = |e: Error| e.with("repository", &job.url);
+        let name = |e: Error| e.with("repository", job.url.shown());
         work::run(self.cx, FETCH, None, checkout).await.map_err(name)
     }
 
@@ -149,7 +149,7 @@ impl<'a> Fetch<'a> {
         let target =
             gate.as_ref().map_or_else(|| job.url.path().to_owned(), |g| g.url().to_owned());
         let (log, health) = (self.cx.log.clone(), gate.as_ref().map(Gate::health));
-        let (revision, name) = (job.revision.clone(), job.url.to_string());
+        let (revision, name) = (job.revision.clone(), job.url.shown());
         let (bench, into) = (self.bench.clone(), directory.clone());
         let receive = move |stop: &Stop| {
             let _bench = bench;
@@ -158,7 +158,7 @@ impl<'a> Fetch<'a> {
         };
         work::run(self.cx, FETCH, gate, receive)
             .await
-            .map_err(|e| e.with("repository", &job.url))?;
+            .map_err(|e| e.with("repository", job.url.shown()))?;
         Ok(directory)
     }
 
@@ -219,8 +219,24 @@ impl<'a> Fetch<'a> {
 /// Opens a repository without searching above it.
 pub(crate) fn open(op: &'static str, path: &Path) -> Result<Repository> {
     let ceiling: [&Path; 0] = [];
-    Repository::open_ext(path, git2::RepositoryOpenFlags::NO_SEARCH, ceiling)
-        .map_err(|e| error::git(op, "opening the repository", &e).with("path", path.display()))
+    Repository::open_ext(path, git2::RepositoryOpenFlags::NO_SEARCH, ceiling).map_err(|e| {
+        let error = if is_sha256(path) {
+            error::sha256(op)
+        } else {
+            error::git(op, "opening the repository", &e)
+        };
+        error.with("path", path.display())
+    })
+}
+
+/// Whether a repository says that its ids are not SHA-1.
+fn is_sha256(path: &Path) -> bool {
+    let format = |file: &Path| {
+        let config = file.exists().then(|| git2::Config::open(file).ok()).flatten();
+        config.and_then(|c| c.get_string("extensions.objectformat").ok())
+    };
+    let found = [".git/config", "config"].iter().find_map(|f| format(&path.join(f)));
+    found.is_some_and(|format| format != "sha1")
 }
 
 /// Makes the received repository the `.git` of what was written.
@@ -238,6 +254,8 @@ fn keep_git(bench: &Workbench, url: &GitUrl, revision: &Revision) -> Result<()> 
     let tree = commit.tree().map_err(failed)?;
     let mut index = repository.index().map_err(failed)?;
     index.read_tree(&tree).and_then(|()| index.write()).map_err(failed)?;
-    repository.remote("origin", &url.to_string()).map_err(failed)?;
+    // SSH needs the user; in other addresses it may be a token.
+    let origin = if url.scheme() == Scheme::Ssh { url.to_string() } else { url.shown() };
+    repository.remote("origin", &origin).map_err(failed)?;
     Ok(())
 }

@@ -6,9 +6,11 @@
 //! the address that is reached, each redirect is judged, a silence ends, received bytes are
 //! counted, and closing the gate ends whatever libgit2 waits for. Credentials never reach libgit2.
 
+mod advert;
 mod connect;
 mod dial;
 mod http;
+mod pace;
 mod ssh;
 mod status;
 mod trust;
@@ -20,6 +22,7 @@ use crate::{
     url::{GitUrl, Scheme},
 };
 use kiln::{Error, ErrorKind, Result};
+use pace::Pace;
 use std::{
     net::{Ipv4Addr, Shutdown, TcpStream},
     sync::{
@@ -177,6 +180,21 @@ impl Shared {
         let message = format!("more than {} bytes were sent", self.config.bytes_max);
         self.error(ErrorKind::Exhausted, message)
             .hint("Fetch less, or raise the limit of received bytes.")
+    }
+
+    /// Why a server is given up that was waited for.
+    fn too_slow(&self, pace: &Pace) -> Error {
+        if pace.heard() == 0 {
+            return self.silent();
+        }
+        let (bytes, seconds) = (pace.heard(), self.config.server_timeout.as_secs_f32());
+        let message = format!("the server sent no more than {bytes} bytes in {seconds} seconds");
+        self.error(ErrorKind::Unavailable, message)
+    }
+
+    /// The refusal of a repository whose ids are not SHA-1.
+    fn strange(&self) -> Error {
+        error::sha256(self.op)
     }
 
     fn silent(&self) -> Error {

@@ -73,6 +73,9 @@ impl GitSource {
             return Err(Error::new(ErrorKind::NotFound, op, "there is no such directory")
                 .with("path", path.display()));
         }
+        if is_bundle(&path) {
+            return Err(error::bundle(op).with("path", path.display()));
+        }
         Ok(())
     }
 
@@ -90,6 +93,14 @@ impl GitSource {
         let target = gate.url().to_owned();
         work::run(cx, RESOLVE, Some(gate), move |_| remote::list(&target, RESOLVE)).await
     }
+}
+
+/// Whether a path is a file of `git bundle`.
+fn is_bundle(path: &Path) -> bool {
+    use std::io::Read;
+    let mut start = [0; 16];
+    let read = path.is_file().then(|| std::fs::File::open(path)?.read_exact(&mut start));
+    matches!(read, Some(Ok(()))) && start.starts_with(b"# v") && start.ends_with(b"git bundle\n")
 }
 
 /// The parts of a spec, from its address and its own fields.
@@ -137,7 +148,7 @@ impl Source for GitSource {
         if let Some(id) = asked.reference.as_deref().and_then(refs::full_id) {
             return Ok(Revision { id, reference: None });
         }
-        let name = |e: Error| e.with("repository", &asked.url);
+        let name = |e: Error| e.with("repository", asked.url.shown());
         let heads = self.heads(cx, spec, &asked.url).await.map_err(name)?;
         let found = refs::select(&heads, asked.reference.as_deref());
         match (found, asked.url.local_path(), &asked.reference) {

@@ -100,6 +100,9 @@ pub(crate) fn abbreviated_in(path: &std::path::Path, wanted: &str) -> Option<Rev
 fn unknown(heads: &[Head], wanted: &str) -> Error {
     let error = not_found("there is no such branch, tag or commit").with("reference", wanted);
     let near = near(heads, wanted);
+    if wanted.len() == 64 && wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return crate::error::sha256(RESOLVE).with("reference", wanted);
+    }
     if wanted.len() >= 7 && wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
         return error.hint("An abbreviated commit id is found only where a branch or a tag points to it; write all 40 digits.");
     }

@@ -174,8 +174,11 @@ fn advertised(heads: &[Head], wanted: Oid, chosen: Option<&str>) -> Option<Strin
 pub(crate) fn oid(id: &str) -> Result<Oid> {
     let full = crate::refs::full_id(id).and_then(|id| Oid::from_str(&id).ok());
     full.ok_or_else(|| {
+        if id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return error::sha256(FETCH);
+        }
         Error::new(ErrorKind::Invalid, FETCH, "the revision is not a full commit id")
             .with("revision", id.chars().take(80).collect::<String>())
-            .hint("Resolve the reference first; repositories with SHA-256 ids are not supported.")
+            .hint("Resolve the reference first.")
     })
 }

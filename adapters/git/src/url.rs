@@ -294,6 +294,11 @@ impl GitUrl {
         Self { reference: None, subdir: RelPath::root(), ..self.clone() }
     }
 
+    /// The address as it may be shown: without the user, which may be a token.
+    pub(crate) fn shown(&self) -> String {
+        Self { user: None, ..self.clone() }.to_string()
+    }
+
     /// Whether credentials for one may be shown to the other.
     pub(crate) fn same_origin(&self, other: &Self) -> bool {
         let origin = |u: &Self| (u.scheme, u.host.clone(), u.port());

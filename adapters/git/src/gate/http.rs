@@ -2,7 +2,9 @@
 
 use super::{
     Shared,
+    advert::Advertisement,
     dial::{AGENT, Connection, basic_header, dial, refuse_clear},
+    pace::Pace,
     status,
 };
 use crate::{
@@ -22,7 +24,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use kiln::{Error, ErrorKind, Result, secret::Credentials};
-use std::{convert::Infallible, pin::Pin, sync::Arc};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Instant};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinSet, time::timeout};
 use url::Url;
 
@@ -97,7 +99,7 @@ impl Upstream {
             _ => return plain(StatusCode::NOT_FOUND),
         };
         match got {
-            Ok(response) => self.pass(response),
+            Ok(response) => self.pass(response, asked == Some(REFS)),
             Err(e) => {
                 self.shared.fail(e);
                 plain(StatusCode::BAD_GATEWAY)
@@ -124,7 +126,7 @@ impl Upstream {
                     continue;
                 }
             }
-            return self.check(response, state.shown.is_some(), "advertisement");
+            return self.check(response, state.shown.is_some(), "advertisement").await;
         }
         Err(self.shared.error(ErrorKind::Unavailable, "the server redirects without end"))
     }
@@ -137,16 +139,20 @@ impl Upstream {
         let mut state = self.state.lock().await;
         let url = format!("{}{PACK}", state.base.as_str().trim_end_matches('/'));
         let response = self.send(&mut state, Method::POST, &url, body.to_bytes()).await?;
-        self.check(response, state.shown.is_some(), "result")
+        self.check(response, state.shown.is_some(), "result").await
     }
 
-    fn check(
+    async fn check(
         &self,
         response: Response<Incoming>,
         known: bool,
         what: &str,
     ) -> Result<Response<Incoming>> {
         if response.status() != StatusCode::OK {
+            if response.status() == StatusCode::NOT_FOUND && self.origin.path().ends_with(".bundle")
+            {
+                return Err(error::bundle(self.shared.op));
+            }
             return Err(status::error(self.shared.op, response.status(), known)
                 .with("host", self.origin.host_str().unwrap_or_default()));
         }
@@ -154,6 +160,17 @@ impl Upstream {
         let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         if kind == Some(wanted.as_bytes()) {
             return Ok(response);
+        }
+        let start = timeout(self.shared.config.server_timeout, response.into_body().frame()).await;
+        let start = start.ok().flatten().and_then(Result::ok).and_then(|f| f.into_data().ok());
+        if start.is_some_and(|start| is_plain_list(&start)) {
+            let message = "the server serves the repository as plain files, by a protocol that is \
+                           not supported";
+            return Err(self
+                .shared
+                .error(ErrorKind::Unsupported, message)
+                .with("host", self.origin.host_str().unwrap_or_default())
+                .hint("Whoever runs the server can serve it with `git http-backend`."));
         }
         let message = "there is a web server, but no git repository that it serves by git's \
                        smart protocol";
@@ -276,32 +293,49 @@ impl Upstream {
     }
 
     /// Passes an answer on, counted and watched for silence.
-    fn pass(&self, response: Response<Incoming>) -> Response<Body> {
+    fn pass(&self, response: Response<Incoming>, lists: bool) -> Response<Body> {
         let kind = response.headers().get(header::CONTENT_TYPE).cloned();
-        let state = (response.into_body(), self.shared.clone());
-        let frames = stream::try_unfold(state, |(mut body, shared)| async move {
-            let next = timeout(shared.config.server_timeout, body.frame()).await;
-            let frame = match next {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(e))) => {
-                    let e = format!("the server broke off: {e}");
-                    return Err(give_up(&shared, shared.error(ErrorKind::Unavailable, e)));
+        let pace = Pace::new(self.shared.config.server_timeout);
+        let list = lists.then(Advertisement::default);
+        let state = (response.into_body(), self.shared.clone(), pace, list);
+        let frames =
+            stream::try_unfold(state, |(mut body, shared, mut pace, mut list)| async move {
+                let asked = Instant::now();
+                let next = timeout(pace.left(), body.frame()).await;
+                pace.wait(asked.elapsed());
+                let frame = match next {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(Ok(frame))) => frame,
+                    Ok(Some(Err(e))) => {
+                        let e = format!("the server broke off: {e}");
+                        return Err(give_up(&shared, shared.error(ErrorKind::Unavailable, e)));
+                    }
+                    Err(_) => return Err(give_up(&shared, shared.too_slow(&pace))),
+                };
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                pace.hear(bytes);
+                let says =
+                    |list: &mut Advertisement| frame.data_ref().is_some_and(|d| list.is_strange(d));
+                if list.as_mut().is_some_and(says) {
+                    return Err(give_up(&shared, shared.strange()));
                 }
-                Err(_) => return Err(give_up(&shared, shared.silent())),
-            };
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            if !shared.budget.take(bytes) {
-                return Err(give_up(&shared, shared.too_much()));
-            }
-            Ok(Some((frame, (body, shared))))
-        });
+                if !shared.budget.take(bytes) {
+                    return Err(give_up(&shared, shared.too_much()));
+                }
+                Ok(Some((frame, (body, shared, pace, list))))
+            });
         let mut out = Response::new(Either::Right(StreamBody::new(Box::pin(frames) as _)));
         if let Some(kind) = kind {
             out.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
         out
     }
+}
+
+/// Whether a body begins as the list of references that a server of plain files has.
+fn is_plain_list(start: &[u8]) -> bool {
+    let id = start.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    matches!(id, 40 | 64) && start.get(id) == Some(&b'\t')
 }
 
 fn give_up(shared: &Shared, e: Error) -> std::io::Error {

@@ -5,7 +5,7 @@ mod known_hosts;
 mod login;
 mod session;
 
-use super::Shared;
+use super::{Shared, advert::Advertisement, pace::Pace};
 use crate::{auth::Auth, error, text::clean, url::GitUrl};
 use kiln::{Error, ErrorKind, Result};
 use std::{
@@ -16,6 +16,7 @@ use std::{
 };
 use tokio::net::TcpListener;
 
+const PAUSE_MIN: Duration = Duration::from_micros(200);
 /// How long a pause may be while nothing comes from either side.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
@@ -90,13 +91,19 @@ impl Carrier {
     fn pump(&self, channel: &mut ssh2::Channel, local: &mut TcpStream) -> Result<()> {
         let mut buffer = vec![0; 64 << 10];
         let (mut received, mut complaint) = (0, Vec::new());
-        let (mut heard, mut pause) = (Instant::now(), Duration::from_micros(200));
+        let (mut pace, mut list) =
+            (Pace::new(self.shared.config.server_timeout), Advertisement::default());
+        let mut pause = PAUSE_MIN;
         loop {
             let mut moved = false;
             match channel.read(&mut buffer) {
                 Ok(0) if channel.eof() => break,
                 Ok(n) if n > 0 => {
                     (moved, received) = (true, received + n);
+                    pace.hear(n);
+                    if list.is_strange(&buffer[..n]) {
+                        return Err(self.shared.strange());
+                    }
                     if !self.shared.budget.take(n) {
                         return Err(self.shared.too_much());
                     }
@@ -117,13 +124,15 @@ impl Carrier {
                 other => idle(other).map_err(|e| self.io(e))?,
             }
             if moved {
-                (heard, pause) = (Instant::now(), Duration::from_micros(200));
+                pause = PAUSE_MIN;
                 continue;
             }
-            if heard.elapsed() > self.shared.config.server_timeout {
-                return Err(self.shared.silent());
+            if pace.left().is_zero() {
+                return Err(self.shared.too_slow(&pace));
             }
+            let start = Instant::now();
             std::thread::sleep(pause);
+            pace.wait(start.elapsed());
             pause = (pause * 2).min(PAUSE_MAX);
         }
         if received == 0 { Err(self.refused(&complaint)) } else { Ok(()) }
@@ -140,7 +149,7 @@ impl Carrier {
                     if moved.elapsed() > self.shared.config.server_timeout {
                         return Err(self.shared.silent());
                     }
-                    std::thread::sleep(Duration::from_micros(200));
+                    std::thread::sleep(PAUSE_MIN);
                 }
                 Err(e) => return Err(self.io(e)),
             }

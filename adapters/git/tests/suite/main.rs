@@ -7,6 +7,7 @@
 
 mod cancel;
 mod conformance;
+mod formats;
 mod host;
 mod hostile;
 mod http;
@@ -14,7 +15,9 @@ mod paths;
 mod policy;
 mod proxy;
 mod repo;
+mod secrecy;
 mod server;
+mod slow;
 mod ssh;
 mod submodules;
 mod url;

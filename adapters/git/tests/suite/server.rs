@@ -27,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) redirects: BTreeMap<String, String>,
     /// An answer to everything.
     pub(crate) status: Option<u16>,
+    /// What such an answer says.
+    pub(crate) body: Option<String>,
     /// Settings for git, such as `uploadpack.hideRefs=x`.
     pub(crate) settings: Vec<String>,
 }
@@ -113,7 +115,8 @@ async fn answer(request: Request<Incoming>, rules: &Rules, seen: &Seen) -> Respo
     seen.lock().unwrap().push(format!("{} {path}{note}", request.method()));
     let plain = |status: u16, (name, value): (header::HeaderName, &str)| {
         let response = Response::builder().status(status).header(name, value);
-        response.body(Full::new(Bytes::from_static(b"sorry"))).unwrap()
+        let body = rules.body.clone().unwrap_or("sorry".into());
+        response.body(Full::new(body.into())).unwrap()
     };
     let text = (header::CONTENT_TYPE, "text/plain");
     if let Some(status) = rules.status {

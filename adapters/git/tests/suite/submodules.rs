@@ -8,7 +8,7 @@ use kiln::{ErrorKind, SourceSpec};
 use kiln_git::GitConfig;
 
 /// A repository with submodules: path, URL and commit.
-fn parent(modules: &[(&str, &str, &str)]) -> Repo {
+pub(crate) fn parent(modules: &[(&str, &str, &str)]) -> Repo {
     let repo = Repo::empty();
     let mut text = String::new();
     for (path, url, commit) in modules {
