@@ -2,7 +2,8 @@
 //!
 //! For every way to split a stream, the redacted bytes are the same. Every occurrence of a secret
 //! is replaced by [`MASK`]; occurrences that overlap are one, so that of a secret that is the
-//! beginning of another no end shows. How long a secret is does not show.
+//! beginning of another no end shows. How long a secret is does not show, but for the number of its
+//! lines where they are found one by one.
 //!
 //! # In which forms a secret is found
 //!
@@ -13,10 +14,12 @@
 //!   JSON, also twice, quoted by Go (`%q`), Rust, Python and by shells (`$'…'`, `\` and single
 //!   quotes), as XML or HTML entities; or with its quotes doubled.
 //! - In base64 (of either alphabet, padded or not) and in hexadecimal digits, as a part of anything
-//!   longer, also broken into lines of at least 32 characters, which may be indented: secrets of at
-//!   least five bytes. The character that it shares with what comes before it stays.
+//!   longer, also broken into lines of at least 32 characters, which may be indented and whose breaks
+//!   may be escaped: secrets of at least five bytes. The character that it shares with what comes
+//!   before it stays.
 //!
-//! A secret of fewer than [`SECRET_BYTES_MIN`] bytes or of white space only is not redacted, which is
+//! What is encoded in more ways than one, such as base64 of base64 or of text with escapes, is not
+//! found. A secret of fewer than [`SECRET_BYTES_MIN`] bytes or of white space only is not redacted, which is
 //! said in a warning.
 //!
 //! # What is held back

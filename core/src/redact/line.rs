@@ -8,6 +8,10 @@ pub(super) const WIDTH_MIN: usize = 32;
 /// How far the next line may be indented.
 const INDENT_MAX: usize = 32;
 
+/// Line breaks as they are, and as they are escaped in JSON, also twice, and in URLs.
+const BREAKS: [&[u8]; 10] =
+    [b"\n", b"\r\n", br"\n", br"\r\n", br"\\n", br"\\r\\n", b"%0A", b"%0D%0A", b"%0a", b"%0d%0a"];
+
 /// What is at a place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Break {
@@ -28,15 +32,14 @@ pub(super) fn is_full(input: &Input<'_>, at: u64) -> bool {
 /// Reads a line break and the white space after it.
 pub(super) fn read(input: &Input<'_>, at: u64) -> Break {
     let text = input.from(at);
-    let width = match text {
-        [b'\n', ..] => 1,
-        [b'\r', b'\n', ..] => 2,
-        [b'\r'] if is_full(input, at) => return Break::More,
-        _ => return Break::No,
-    };
-    if !is_full(input, at) {
+    if !matches!(text, [b'\n' | b'\r' | b'\\' | b'%', ..]) || !is_full(input, at) {
         return Break::No;
     }
+    let Some(line_break) = BREAKS.iter().find(|b| text.starts_with(b)) else {
+        let may_be = BREAKS.iter().any(|b| b.starts_with(text));
+        return if may_be { Break::More } else { Break::No };
+    };
+    let width = line_break.len();
     let indent = text[width..].iter().take(INDENT_MAX);
     let indent = indent.take_while(|c| matches!(c, b' ' | b'\t')).count();
     match text.get(width + indent) {

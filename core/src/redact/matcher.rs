@@ -81,21 +81,27 @@ pub(super) fn hints(matcher: &Matcher, input: &Input<'_>, hints: &mut Vec<Hint>)
     let new = &input.bytes[new..];
     for at in memchr::memchr3_iter(b'%', b'\\', b'&', new) {
         let is_plain = |e: &Escape| e.read(&new[at..]) == Read::Plain;
-        if !Escape::ALL.iter().all(is_plain) {
-            let at = from + at as u64;
+        let escapes = !Escape::ALL.iter().all(is_plain);
+        let at = from + at as u64;
+        if escapes {
             let start = at.saturating_sub(UNSEEN_MAX);
             hints.push(Hint { start, until: at + 1, form: Form::Text });
         }
+        break_hints(input, at, at, hints);
     }
     for at in memchr::memchr_iter(b'\n', new).map(|at| from + at as u64) {
-        let before = input.before(at);
-        let end = at - u64::from(before.last() == Some(&b'\r'));
-        if line::is_full(input, end) {
-            let start = end.saturating_sub(UNSEEN_MAX);
-            hints.push(Hint { start, until: at + 1, form: Form::Base64 });
-            if input.before(end).last().is_some_and(u8::is_ascii_hexdigit) {
-                hints.push(Hint { start, until: at + 1, form: Form::Hex });
-            }
+        let returns = input.before(at).last() == Some(&b'\r');
+        break_hints(input, at - u64::from(returns), at, hints);
+    }
+}
+
+/// Hints at what began in a line that ends at `end`, with a break that holds the byte at `at`.
+fn break_hints(input: &Input<'_>, end: u64, at: u64, hints: &mut Vec<Hint>) {
+    if line::is_full(input, end) {
+        let (start, until) = (end.saturating_sub(UNSEEN_MAX), at + 1);
+        hints.push(Hint { start, until, form: Form::Base64 });
+        if input.before(end).last().is_some_and(u8::is_ascii_hexdigit) {
+            hints.push(Hint { start, until, form: Form::Hex });
         }
     }
 }

@@ -113,7 +113,7 @@ fn in_form(form: u8, bytes: &[u8]) -> Vec<u8> {
         12 => base64(b"-_"),
         13 => wrapped(&base64(b"+/"), 76, b"\n"),
         14 => wrapped(&base64(b"+/"), 64, b"\r\n  "),
-        _ => wrapped(&base64(b"-_"), 32, b"\n"),
+        _ => wrapped(&base64(b"-_"), 32, b"\\n"),
     }
 }
 
