@@ -60,6 +60,7 @@ impl RedactStream {
             let safe = self.look(new);
             let from = self.given;
             debug_assert!(safe >= from, "what was given out is certain");
+            let safe = safe.max(from);
             if out.is_none() && !self.spans.is_clear(from, safe) {
                 out = Some(piece[..(from - begin) as usize].to_vec());
             }
