@@ -195,6 +195,10 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
         return Error::new(ErrorKind::Invalid, op, text)
             .hint("Mend the Dockerfile at the line named.");
     }
+    if has(&["unable to find user", "unable to find group"]) {
+        return Error::new(ErrorKind::Invalid, op, text)
+            .hint("Name a user of the image, or a number.");
+    }
     if has(&["not found", "no such", "manifest unknown", "does not exist"]) {
         return Error::new(ErrorKind::NotFound, op, text);
     }
