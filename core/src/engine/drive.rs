@@ -46,15 +46,19 @@ pub(super) async fn clean_up(
     for builder in &tools.builders {
         builder.sweep(build).await?;
     }
-    if let Some(runtime) = &tools.runtime {
+    // Not even to end does a build without boxes need a runtime, or one without pushes a registry.
+    if let Some(runtime) = tools.runtime.as_ref().filter(|_| state.is_none_or(has_boxes)) {
         runtime.sweep(build).await?;
     }
-    // A build that pushes nothing needs no registry, not even to end.
     if let Some(registry) = tools.registry.as_ref().filter(|_| state.is_none_or(pushes)) {
         registry.sweep(build).await?;
     }
     tools.log_sink.close(build).await?;
     tools.workspaces.remove(build).await
+}
+
+fn has_boxes(state: &BuildState) -> bool {
+    !state.plan().boxes().is_empty()
 }
 
 fn pushes(state: &BuildState) -> bool {
