@@ -9,7 +9,10 @@ use kiln::{
     BuildId, Engine, Error, ErrorKind, Result,
     port::{BuildFilter, BuildSummary, Index, Page},
 };
-use kiln_docker::{DockerBuilder, DockerClient, DockerConfig, DockerRegistry, Host};
+use kiln_docker::{
+    DockerBuilder, DockerClient, DockerConfig, DockerContainers, DockerRegistry, DockerRuntime,
+    HomeId, Host,
+};
 use kiln_files::{FileArtifacts, FileLogs, FileWorkspaces};
 use kiln_git::{GitConfig, GitSource};
 use kiln_sqlite::SqliteDb;
@@ -119,9 +122,12 @@ fn engine(dir: &Path, docker: Option<DockerClient>, secrets: Arc<GivenSecrets>) 
         .secrets(secrets)
         .allow_local_paths(true);
     if let Some(docker) = docker {
+        let id = HomeId::kept_in(&dir.join("id"))?;
         engine = engine
             .builder(DockerBuilder::new(docker.clone()))
-            .registry(Arc::new(DockerRegistry::new(docker)));
+            .registry(Arc::new(DockerRegistry::new(docker.clone())))
+            .runtime(Arc::new(DockerRuntime::new(docker.clone(), id.clone())))
+            .containers(Arc::new(DockerContainers::new(docker, id)));
     }
     Ok(engine.build())
 }
