@@ -2,6 +2,7 @@
 
 use super::{data::disk, finding::Finding};
 use crate::{args::now, text};
+use kiln::Timestamp;
 use kiln_docker::{DockerClient, DockerConfig, Host};
 use std::path::Path;
 
@@ -38,13 +39,7 @@ pub(super) async fn engine(config: &DockerConfig) -> Vec<Finding> {
         Err(e) => Finding::error(BUILDER, &e),
     });
     let clock = info.system_time.as_deref().and_then(text::read_moment);
-    if let Some(clock) = clock.filter(|clock| clock.0.abs_diff(now().0) > APART_MS_MAX) {
-        findings.push(Finding::warning(
-            "clock of the Docker engine",
-            format!("it says {}, and ours {}", text::moment(clock), text::moment(now())),
-            "Set both by the same source, for example with `timedatectl set-ntp true`.",
-        ));
-    }
+    findings.extend(clock.and_then(|clock| apart(clock, now())));
     // The engine of another host has its disk there.
     if let (Host::Unix(_), Some(root)) = (host, info.root_dir.as_deref().map(Path::new))
         && root.exists()
@@ -52,4 +47,31 @@ pub(super) async fn engine(config: &DockerConfig) -> Vec<Finding> {
         findings.push(disk("disk of the Docker engine", root, "`docker system prune` frees some."));
     }
     findings
+}
+
+/// What is said of two clocks that do not agree.
+fn apart(theirs: Timestamp, ours: Timestamp) -> Option<Finding> {
+    (theirs.0.abs_diff(ours.0) > APART_MS_MAX).then(|| {
+        Finding::warning(
+            "clock of the Docker engine",
+            format!("it says {}, and ours {}", text::moment(theirs), text::moment(ours)),
+            "Set both by the same source, for example with `timedatectl set-ntp true`.",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_may_be_a_minute_apart() {
+        let clock = |ms| Timestamp(1_735_689_600_000 + ms);
+        assert!(apart(clock(0), clock(APART_MS_MAX)).is_none());
+        let found = apart(clock(90_000), clock(0)).unwrap();
+        assert_eq!(
+            found.found,
+            "it says 2025-01-01T00:01:30.000Z, and ours 2025-01-01T00:00:00.000Z"
+        );
+    }
 }
