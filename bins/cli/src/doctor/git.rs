@@ -11,36 +11,47 @@ use std::{
 
 /// Whether helpers can be run, and what SSH has.
 pub(super) fn git() -> Vec<Finding> {
-    vec![helpers(), ssh()]
+    let config = match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
+        Some(home) => GitConfig::for_home(home),
+        None => GitConfig::default(),
+    };
+    vec![helpers(&config), ssh(&config)]
 }
 
+/// What git says, away from any repository: the settings of one are not asked by Kiln either.
 fn output(args: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(args).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let mut git = Command::new("git");
+    git.args(args).current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
+    let output = git.output();
     // Of a setting that is not there it says nothing and fails.
     String::from_utf8(output.ok()?.stdout).ok()
 }
 
-fn helpers() -> Finding {
-    const WHAT: &str = "git credential helpers";
-    let Some(settings) = output(&["config", "--get-regexp", r"^credential\.(.*\.)?helper$"]) else {
-        return Finding::fine(WHAT, "none: git is not installed, and Kiln only needs it for them");
-    };
+fn helpers(config: &GitConfig) -> Finding {
+    const WHAT: &str = "git logins";
+    let mut found: Vec<String> = Vec::new();
+    found.extend(config.netrc.iter().filter(|f| f.exists()).map(|f| f.display().to_string()));
+    let settings = output(&["config", "--get-regexp", r"^credential\.(.*\.)?helper$"]);
+    let settings = settings.unwrap_or_default();
     let all = settings.lines().filter_map(|line| Some(line.split_once(' ')?.1.trim()));
     let all: BTreeSet<&str> = all.filter(|helper| !helper.is_empty()).collect();
-    if all.is_empty() {
-        return Finding::fine(WHAT, "none; `git config --global credential.helper store` adds one");
-    }
     let dir = output(&["--exec-path"]).unwrap_or_default();
     let (fine, broken): (Vec<&str>, Vec<&str>) =
         all.iter().partition(|helper| is_there(helper, Path::new(dir.trim())));
-    if broken.is_empty() {
-        return Finding::fine(WHAT, names(&fine));
+    if !broken.is_empty() {
+        return Finding::problem(
+            WHAT,
+            format!("the credential helper {} cannot be run", names(&broken)),
+            "Install it, or take it out with `git config --global --edit`.",
+        );
     }
-    Finding::problem(
-        WHAT,
-        format!("{} cannot be run", names(&broken)),
-        "Install it, or take it out with `git config --global --edit`.",
-    )
+    if !fine.is_empty() {
+        found.push(names(&fine));
+    }
+    match found.as_slice() {
+        [] => Finding::fine(WHAT, "none; `git config --global credential.helper store` adds one"),
+        found => Finding::fine(WHAT, found.join(", ")),
+    }
 }
 
 /// Helpers by their programs: what is written after them could be a secret.
@@ -67,18 +78,14 @@ fn is_there(helper: &str, exec_path: &Path) -> bool {
         || exec_path.join(&program).exists()
 }
 
-fn ssh() -> Finding {
+fn ssh(config: &GitConfig) -> Finding {
     const WHAT: &str = "git over SSH";
-    let config = match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
-        Some(home) => GitConfig::for_home(home),
-        None => GitConfig::default(),
-    };
     let mut found: Vec<String> = Vec::new();
-    if let Some(socket) = std::env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()) {
-        if let Err(e) = UnixStream::connect(&socket) {
+    if let Some(socket) = &config.ssh_agent {
+        if let Err(e) = UnixStream::connect(socket) {
             return Finding::warning(
                 WHAT,
-                format!("the agent at {} does not answer: {e}", Path::new(&socket).display()),
+                format!("the agent at {} does not answer: {e}", socket.display()),
                 "Start one with `eval $(ssh-agent)`, or unset SSH_AUTH_SOCK.",
             );
         }

@@ -69,3 +69,18 @@ fn an_agent_that_is_gone_is_a_warning() {
     let (_, found) = finding(&bench, "git over SSH", &[("SSH_AUTH_SOCK", "/nonexistent.agent")]);
     assert_eq!(found["verdict"], "warning", "{found}");
 }
+
+#[test]
+fn a_git_helper_that_is_not_there_is_named() {
+    let bench = Bench::plain();
+    let config = bench.home().join(".gitconfig");
+    std::fs::write(&config, "[credential]\n\thelper = kiln-test-absent --key secret\n").unwrap();
+    let (code, found) = finding(&bench, "git logins", &[("GIT_CONFIG_NOSYSTEM", "1")]);
+    assert_eq!((code, &found["verdict"]), (1, &"problem".into()), "{found}");
+    let text = found["found"].as_str().unwrap();
+    assert!(text.contains("kiln-test-absent") && !text.contains("secret"), "{found}");
+    std::fs::write(&config, "").unwrap();
+    std::fs::write(bench.home().join(".netrc"), "").unwrap();
+    let (_, found) = finding(&bench, "git logins", &[("GIT_CONFIG_NOSYSTEM", "1")]);
+    assert!(found["found"].as_str().unwrap().contains(".netrc"), "{found}");
+}
