@@ -8,6 +8,11 @@ use std::error::Error as _;
 /// Translates an error of the client.
 pub(crate) fn translate(op: &'static str, e: Vendor) -> Error {
     match e {
+        // An engine always says something; a proxy on the way to it may not.
+        Vendor::DockerResponseServerError { status_code, message } if message.trim().is_empty() => {
+            let message = "what answered without a word is most likely no Docker engine";
+            Error::new(ErrorKind::Unavailable, op, message).with("status", status_code)
+        }
         Vendor::DockerResponseServerError { status_code, message } => {
             // A status that says what it is counts more than words, which may quote a name.
             let kind = match status_code {
@@ -341,5 +346,13 @@ mod tests {
         assert_eq!(translate("x", absent).kind(), ErrorKind::NotFound);
         let named = "manifest for acme/certificate-manager:1 not found";
         assert_eq!(kind(named), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_answer_without_words_is_told_in_words() {
+        let silent = Vendor::DockerResponseServerError { status_code: 403, message: " ".into() };
+        let e = translate("x", silent);
+        assert_eq!((e.kind(), e.message().is_empty()), (ErrorKind::Unavailable, false));
+        assert!(e.to_string().ends_with("(status: 403)"), "{e}");
     }
 }
