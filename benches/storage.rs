@@ -1,19 +1,15 @@
-//! How fast journals, the queue and logs are kept: SQLite with durability on, against the same
-//! statements without Kiln; and logs into files through the redactor.
+//! How fast journals and the queue are kept: SQLite with durability on, against the same
+//! statements without Kiln.
 
 use kiln::{
-    BuildId, Event, LogWriter, NodeId, Secret, Seq, StepId, Timestamp,
-    memory::SystemClock,
-    port::{Clock, Entry, Job, Node, Offset, Queue, Store, Stream},
-    redact::Redactor,
+    BuildId, Event, NodeId, Seq, Timestamp,
+    port::{Entry, Job, Node, Queue, Store},
 };
-use kiln_files::FileLogs;
 use kiln_sqlite::{SqliteDb, SqliteStore};
 use rusqlite::{Connection, ToSql};
 use std::{
     ops::Range,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -137,33 +133,6 @@ async fn lease(dir: &Path) -> [f64; 2] {
     times.map(median)
 }
 
-/// Bytes per second of log into files, through the redactor.
-async fn log(dir: &Path) -> f64 {
-    const BYTES: usize = 512 << 20;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let redactor = Redactor::new();
-    for i in 0..10 {
-        redactor.add(&Secret::new(format!("a-secret-of-some-length-{i}")));
-    }
-    let sink = Arc::new(FileLogs::open(dir.join("logs")).expect("a fresh directory"));
-    let writer = LogWriter::new(BuildId::random(), sink, clock, redactor, Offset(0));
-    let line = b"2026-11-20T10:00:00Z INFO compiling crate number 17 of 250 with some options\n";
-    let piece: Vec<u8> = line.iter().copied().cycle().take(64 * 1024).collect();
-    let log = writer.step(StepId(0), 1);
-    let began = Instant::now();
-    let write = async {
-        for _ in 0..BYTES / piece.len() {
-            log.write(Stream::Stdout, &piece).await;
-        }
-        writer.drained().await;
-    };
-    tokio::select! {
-        _ = writer.pump() => {}
-        () = write => {}
-    }
-    BYTES as f64 / began.elapsed().as_secs_f64() / 1e6
-}
-
 #[tokio::main]
 async fn main() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -175,5 +144,4 @@ async fn main() {
     let [lease, append] = lease(dir.path()).await;
     println!("lease: {lease:.1} ms with {QUEUED} builds in the queue, an append {append:.1} ms");
     println!("promise lease_ratio {:.1} <= 3 of-raw-append", lease / append);
-    println!("promise log_throughput {:.0} >= 300 MB/s", log(dir.path()).await);
 }
