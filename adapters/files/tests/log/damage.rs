@@ -135,3 +135,58 @@ fn what_is_no_log_and_what_is_newer_are_told_apart() {
         }
     });
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(150))]
+
+    /// Whatever happened to the bytes of a segment, plain or packed: no panic, and what can be
+    /// read is what was written.
+    #[test]
+    fn no_bytes_make_it_panic_or_lie(
+        packed: bool,
+        edits in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 0..5_u8, 0..=255_u8), 1..4),
+    ) {
+        kiln_conformance::run("any bytes", async move {
+            let log = written().await;
+            let mut file = log.file.clone();
+            if packed {
+                let logs = FileLogs::open(log.dir.path()).unwrap();
+                logs.close(&build()).await.unwrap();
+                file.set_extension("klog.zst");
+            }
+            let mut bytes = fs::read(&file).unwrap();
+            for (at, what, byte) in edits {
+                let at = at.index(bytes.len() + 1);
+                match what {
+                    0 => bytes.truncate(at),
+                    1 => bytes.insert(at, byte),
+                    2 if at < bytes.len() => drop(bytes.remove(at)),
+                    3 => bytes.extend_from_within(at..),
+                    _ if at < bytes.len() => bytes[at] = byte,
+                    _ => {}
+                }
+            }
+            fs::write(&file, &bytes).unwrap();
+            let logs = FileLogs::open(log.dir.path()).unwrap();
+            let typed = |e: kiln::Error| {
+                let typed = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Invalid];
+                assert!(typed.contains(&e.kind()), "{e:?}");
+            };
+            match all(&logs).await {
+                Ok(page) => assert!(log.records.starts_with(&page.records), "{page:?}"),
+                Err(e) => typed(e),
+            }
+            match logs.end(&build()).await {
+                Ok(end) => {
+                    let late = record(end, "late");
+                    match logs.append(&build(), end, &[late]).await {
+                        Err(e) if e.kind() == ErrorKind::Conflict => {}
+                        Err(e) => typed(e),
+                        Ok(_) => drop(all(&logs).await.unwrap()),
+                    }
+                }
+                Err(e) => typed(e),
+            }
+        });
+    }
+}

@@ -16,8 +16,11 @@ use std::{
 const JOB: &str = "KILN_TEST_LOG_JOB";
 
 fn child(dir: &Path, job: &str) -> Child {
-    let program = std::env::current_exe().unwrap();
-    Command::new(program)
+    start(Command::new(std::env::current_exe().unwrap()), dir, job)
+}
+
+fn start(mut program: Command, dir: &Path, job: &str) -> Child {
+    program
         .args(["--exact", "processes::what_a_child_does", "--nocapture"])
         .env(JOB, format!("{job} {}", dir.display()))
         .stdout(Stdio::piped())
@@ -35,6 +38,7 @@ fn what_a_child_does() {
         let logs = FileLogs::open(&dir).unwrap();
         match job.as_str() {
             "endless" => endless(&logs).await,
+            "limited" => limited(&logs).await,
             mark => contend(&logs, mark).await,
         }
     });
@@ -156,5 +160,45 @@ fn of_processes_that_append_at_one_place_one_is_kept() {
                 .collect();
             assert!(turns.iter().copied().eq(0..TURNS), "{mark}: {turns:?}");
         }
+    });
+}
+
+/// Appends more than a file of this process may hold.
+async fn limited(logs: &FileLogs) {
+    let (mut written, mut at) = (Vec::new(), Offset(0));
+    let e = loop {
+        let batch: Vec<_> =
+            (0..5).map(|i| record(Offset(at.0 + i * 60_000), vec![i as u8; 60_000])).collect();
+        match logs.append(&build(), at, &batch).await {
+            Ok(end) => at = end,
+            Err(e) => break e,
+        }
+        written.extend(batch);
+    };
+    assert_eq!(e.kind(), ErrorKind::Exhausted, "{e:?}");
+    // The part of the batch that had room is not there.
+    assert_eq!(logs.end(&build()).await.unwrap(), at);
+    let page = all(logs).await.unwrap();
+    assert!(!written.is_empty() && page.records == written);
+    let small = record(at, "what has room");
+    at = logs.append(&build(), at, std::slice::from_ref(&small)).await.unwrap();
+    assert_eq!(all(logs).await.unwrap().records.last(), Some(&small));
+    println!("kept {}", at.0);
+}
+
+#[test]
+fn a_batch_that_has_room_only_in_part_is_not_kept() {
+    kiln_conformance::run("limited", async {
+        let dir = tempfile::tempdir().unwrap();
+        // A shell sets the limit, and lets the signal that goes with it be ignored.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$@\"", "sh"]);
+        shell.arg(std::env::current_exe().unwrap());
+        let done = start(shell, dir.path(), "limited").wait_with_output().unwrap();
+        let out = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{out}");
+        let kept = out.lines().find_map(|line| line.strip_prefix("kept ")).unwrap();
+        let logs = FileLogs::open(dir.path()).unwrap();
+        assert_eq!(logs.end(&build()).await.unwrap().0.to_string(), kept);
     });
 }
