@@ -33,6 +33,8 @@ use std::{
 pub(crate) struct Home {
     pub(crate) dir: PathBuf,
     pub(crate) engine: Engine,
+    /// What finds containers that builds left, if there is a Docker engine.
+    pub(crate) runtime: Option<DockerRuntime>,
     pub(crate) secrets: Arc<GivenSecrets>,
     /// Why there is no Docker engine to clean up with, if it is known already.
     pub(crate) no_docker: Option<Error>,
@@ -107,7 +109,11 @@ fn connect(address: &str) -> std::io::Result<()> {
 }
 
 /// The engine over a data directory; it can only look back where there is no Docker.
-fn engine(dir: &Path, docker: Option<DockerClient>, secrets: Arc<GivenSecrets>) -> Result<Engine> {
+fn engine(
+    dir: &Path,
+    docker: Option<(DockerClient, HomeId)>,
+    secrets: Arc<GivenSecrets>,
+) -> Result<Engine> {
     let db = SqliteDb::open(&dir.join("kiln.db"))?;
     let logs = Arc::new(FileLogs::open(dir.join("logs"))?);
     let git = var("HOME").map_or_else(GitConfig::default, GitConfig::for_home);
@@ -121,8 +127,7 @@ fn engine(dir: &Path, docker: Option<DockerClient>, secrets: Arc<GivenSecrets>) 
         .source(GitSource::new(git))
         .secrets(secrets)
         .allow_local_paths(true);
-    if let Some(docker) = docker {
-        let id = HomeId::kept_in(&dir.join("id"))?;
+    if let Some((docker, id)) = docker {
         engine = engine
             .builder(DockerBuilder::new(docker.clone()))
             .registry(Arc::new(DockerRegistry::new(docker.clone())))
@@ -166,12 +171,16 @@ impl Home {
         };
         let docker = near.and_then(|()| DockerClient::new(config));
         let (docker, no_docker) = match docker {
-            Ok(docker) => (Some(docker), None),
+            Ok(docker) => {
+                let id = HomeId::kept_in(&dir.join("id")).map_err(ours)?;
+                (Some((docker, id)), None)
+            }
             Err(e) => (None, Some(e)),
         };
+        let runtime = docker.clone().map(|(docker, id)| DockerRuntime::new(docker, id));
         let secrets = Arc::new(GivenSecrets::default());
         let engine = engine(&dir, docker, secrets.clone()).map_err(ours)?;
-        Ok(Self { dir, engine, secrets, no_docker })
+        Ok(Self { dir, engine, runtime, secrets, no_docker })
     }
 
     fn lock_file(&self, build: &BuildId) -> PathBuf {

@@ -7,8 +7,9 @@ use crate::{
 };
 use kiln::{
     Phase, Result,
-    port::{BuildFilter, BuildSummary, Page, PageToken},
+    port::{BuildFilter, BuildSummary, Page, PageToken, Runtime},
 };
+use kiln_docker::Leftover;
 use std::{path::Path, time::Duration};
 
 /// How old a build is before it is forgotten where nothing else is asked for.
@@ -45,10 +46,16 @@ pub(crate) async fn prune(home: &Home, args: PruneArgs) -> Result<Exit> {
     if !args.dry_run {
         home.sweep().await?;
     }
+    let left = leftovers(home, &args).await.unwrap_or_else(|e| {
+        // What is here is forgotten all the same.
+        print::note(format!("warning: the engine was not swept: {e}"));
+        0
+    });
     let freed = before.saturating_sub(bytes_below(&home.dir));
     if args.json {
         let line = serde_json::json!({
-            "builds": old.len(), "of": finished.len(), "freed_bytes": freed, "dry_run": args.dry_run,
+            "builds": old.len(), "of": finished.len(), "leftovers": left,
+            "freed_bytes": freed, "dry_run": args.dry_run,
         });
         print::json("total", line);
     } else {
@@ -60,6 +67,37 @@ pub(crate) async fn prune(home: &Home, args: PruneArgs) -> Result<Exit> {
         print::note(format!("{word} {} of {} finished builds{freed}", old.len(), finished.len()));
     }
     Ok(Exit::Fine)
+}
+
+/// Sweeps what builds that are over, or that nobody knows any more, left in the engine; returns of
+/// how many.
+async fn leftovers(home: &Home, args: &PruneArgs) -> Result<usize> {
+    let Some(runtime) = &home.runtime else { return Ok(0) };
+    // In this order: what is found was made for a build that was accepted before.
+    let mut left = runtime.leftovers(None).await?;
+    let unfinished = home.engine.unfinished().await?;
+    left.retain(|leftover| !unfinished.contains(&leftover.build));
+    for leftover in &left {
+        if !args.dry_run {
+            runtime.sweep(&leftover.build).await?;
+        }
+        tell(leftover, args);
+    }
+    Ok(left.len())
+}
+
+fn tell(leftover: &Leftover, args: &PruneArgs) {
+    let Leftover { build, containers, networks, volumes, .. } = leftover;
+    if args.json {
+        let line = serde_json::json!({
+            "build": build, "containers": containers, "networks": networks, "volumes": volumes,
+            "removed": !args.dry_run,
+        });
+        print::json("leftover", line);
+    } else {
+        let what = format!("containers: {containers}, networks: {networks}, volumes: {volumes}");
+        print::result(format!("{}  left in the engine: {what}", short(build)));
+    }
 }
 
 /// All finished builds, latest first.

@@ -98,3 +98,27 @@ fn a_log_is_told_by_step_and_by_time() {
     }
     assert_eq!(bench.kiln(&["logs", "--tail", "0"]).out, "");
 }
+
+#[test]
+fn prune_sweeps_the_engine_of_what_this_data_directory_left_and_of_nothing_else() {
+    let Some(bench) = real("prune_sweeps_the_engine") else { return };
+    assert_eq!(bench.kiln(&["prune"]).code, 0);
+    let home = std::fs::read_to_string(bench.home().join("id")).unwrap();
+    let make = |home: &str| {
+        let (home, build) = (format!("dev.kiln.home={home}"), "dev.kiln.build=0123456789abcdef");
+        let label = bench.label();
+        let args = ["volume", "create", "--label", &home, "--label", build, "--label", &label];
+        bench.docker(&args).out.trim().to_owned()
+    };
+    let (ours, foreign) = (make(home.trim()), make("another-home"));
+    let there = |name: &str| bench.docker(&["volume", "inspect", name]).code == 0;
+    let told = bench.kiln(&["prune", "--dry-run", "--json"]);
+    let leftover = told.json().into_iter().find(|l| l["type"] == "leftover").unwrap();
+    assert_eq!((&leftover["volumes"], &leftover["removed"]), (&1.into(), &false.into()));
+    assert!(there(&ours));
+    let swept = bench.kiln(&["prune"]);
+    assert!(swept.code == 0 && swept.out.contains("volumes: 1"), "{swept:?}");
+    let (gone, kept) = (!there(&ours), there(&foreign));
+    bench.docker(&["volume", "rm", "-f", &ours, &foreign]);
+    assert!(gone && kept, "ours is gone: {gone}, a foreign one is there: {kept}");
+}
