@@ -295,7 +295,8 @@ fn failed(at: &Path, e: io::Error) -> Error {
     error::io(FETCH, "writing a file", e).with("path", show(at))
 }
 
-fn show(path: &Path) -> String {
+/// A path as a terminal may see it.
+pub(crate) fn show(path: &Path) -> String {
     clean(path.as_os_str().as_encoded_bytes())
 }
 

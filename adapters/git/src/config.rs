@@ -109,3 +109,34 @@ impl GitConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_read_with_its_variables() {
+        let none = GitConfig::from_vars("/home/a", |_| None);
+        assert_eq!(none.ssh_agent, None);
+        assert_eq!(none.netrc, Some("/home/a/.netrc".into()));
+        let files = ["/etc/gitconfig", "/home/a/.config/git/config", "/home/a/.gitconfig"];
+        assert_eq!(none.git_config, files.map(PathBuf::from));
+        let vars = [
+            ("SSH_AUTH_SOCK", "/run/agent"),
+            ("GIT_CONFIG_GLOBAL", "/x/config"),
+            ("NETRC", "/x/netrc"),
+            ("https_proxy", "proxy:1"),
+        ];
+        let var = |name: &str| vars.iter().find(|v| v.0 == name).map(|v| v.1.to_owned());
+        let some = GitConfig::from_vars("/home/a", var);
+        assert_eq!(some.ssh_agent, Some("/run/agent".into()));
+        assert_eq!(some.netrc, Some("/x/netrc".into()));
+        assert_eq!(some.git_config, ["/etc/gitconfig", "/x/config"].map(PathBuf::from));
+        let url = url::Url::parse("https://h/r").expect("a URL");
+        assert!(some.proxies.for_url(&url).expect("a proxy").is_some());
+        // And a server has none of it.
+        let server = GitConfig::default();
+        assert!(!server.use_host_credentials && server.netrc.is_none());
+        assert!(server.git_config.is_empty() && server.ssh_agent.is_none());
+    }
+}

@@ -3,7 +3,7 @@
 use crate::{
     GitSource,
     auth::Auth,
-    checkout::{Gitlink, Writer, Written},
+    checkout::{Gitlink, Writer, Written, show},
     error::{self, FETCH},
     gate::{Budget, Gate},
     modules,
@@ -85,7 +85,7 @@ impl<'a> Fetch<'a> {
         }];
         while let Some(job) = jobs.pop() {
             let top = job.above.is_empty();
-            let name = |e: Error| if top { e } else { e.with("submodule", job.at.display()) };
+            let name = |e: Error| if top { e } else { e.with("submodule", show(&job.at)) };
             let (back, written) = self.one(&job, writer, keep && top).await.map_err(name)?;
             writer = back;
             if wanted.submodules {
@@ -165,7 +165,7 @@ impl<'a> Fetch<'a> {
     /// The job of a submodule, checked like an address that a stranger gave.
     fn submodule(&mut self, job: &Job, link: &Gitlink, modules: Option<&str>) -> Result<Job> {
         let error = |kind, message: String| {
-            Error::new(kind, FETCH, message).with("submodule", link.at.display())
+            Error::new(kind, FETCH, message).with("submodule", show(&link.at))
         };
         // Before `.gitmodules` is read once more: a tree may name very many.
         self.modules += 1;
@@ -186,7 +186,7 @@ impl<'a> Fetch<'a> {
         let url = job
             .url
             .join(&module.url)
-            .map_err(|e| error::url(FETCH, &e).with("submodule", link.at.display()))?;
+            .map_err(|e| error::url(FETCH, &e).with("submodule", show(&link.at)))?;
         if url.scheme() == Scheme::Path && job.url.scheme() != Scheme::Path {
             let message = "a repository from elsewhere must not name a path of this host";
             return Err(error(ErrorKind::Denied, message.into()));

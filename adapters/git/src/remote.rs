@@ -72,7 +72,7 @@ impl Receive<'_> {
         let attempts = self.attempts(&heads(connection.list().map_err(listing)?), wanted);
         // The first attempt goes on where the list came from.
         let mut connection = Some(connection);
-        let mut last = None;
+        let mut last: Option<Error> = None;
         for attempt in attempts {
             self.stop.check(FETCH)?;
             let fetched = match connection.take() {
@@ -85,17 +85,21 @@ impl Receive<'_> {
                 return Ok(());
             }
             if let Err(e) = fetched {
-                if self.stop.is_set() || self.health.as_ref().is_some_and(Health::has_failed) {
-                    return Err(error::git(FETCH, "receiving objects", &e));
+                let error = error::git(FETCH, "receiving objects", &e);
+                let given_up = self.health.as_ref().is_some_and(Health::has_failed);
+                // Another way would need no less of a disk that is full.
+                if self.stop.is_set() || given_up || error.kind() == ErrorKind::Exhausted {
+                    return Err(error);
                 }
                 tracing::debug!(error = %e, "the server does not give the commit this way");
-                last = Some(e);
+                last = last.filter(|e| e.kind() == ErrorKind::Corrupt).or(Some(error));
             }
         }
-        let error = error::no_commit(wanted);
         Err(match last {
-            Some(e) => error.source(e),
-            None => error,
+            // What cannot be read says nothing of what is there.
+            Some(e) if e.kind() == ErrorKind::Corrupt => e,
+            Some(e) => error::no_commit(wanted).source(e),
+            None => error::no_commit(wanted),
         })
     }
 

@@ -9,6 +9,7 @@ use kiln::{Error, ErrorKind, Result};
 use std::{
     fmt::Display,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
+    time::Instant,
 };
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -65,9 +66,15 @@ pub(super) fn connect_blocking(
         Some(address) => vec![address],
         None => (bare, port).to_socket_addrs().map_err(|e| unresolved(shared, host, &e))?.collect(),
     };
+    let (start, limit) = (Instant::now(), shared.config.connect_timeout);
     let mut last = None;
     for address in judge(shared, host, found)? {
-        match std::net::TcpStream::connect_timeout(&address, shared.config.connect_timeout) {
+        // All addresses together have the time; one that has none is no error of its own.
+        let left = limit.saturating_sub(start.elapsed());
+        if left.is_zero() || shared.is_closed() {
+            break;
+        }
+        match std::net::TcpStream::connect_timeout(&address, left) {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);

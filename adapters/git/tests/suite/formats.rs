@@ -68,6 +68,17 @@ fn plain_files_over_http_are_told_as_unsupported() {
 }
 
 #[test]
+fn a_damaged_pack_is_told_as_one() {
+    run("a_damaged_pack_is_told_as_one", async {
+        let repo = Repo::small();
+        let rules = Rules { corrupt: true, ..Rules::serve("r.git", repo.bare()) };
+        let server = Server::start(rules).await;
+        let e = refusal(open(), &SourceSpec::new(server.url("r.git"))).await;
+        assert_eq!(e.kind(), ErrorKind::Corrupt, "{e:?}");
+    });
+}
+
+#[test]
 fn an_empty_repository_says_what_to_do() {
     run("an_empty_repository_says_what_to_do", async {
         let repo = Repo::empty();

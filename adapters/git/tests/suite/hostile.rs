@@ -119,6 +119,20 @@ fn no_submodule_is_written_through_a_link() {
     });
 }
 
+#[test]
+fn the_place_of_a_submodule_is_shown_without_harm() {
+    run("the_place_of_a_submodule_is_shown_without_harm", async {
+        let repo = Repo::empty();
+        let link = "12".repeat(20);
+        let tree = repo.tree(&[("160000", "a\u{202e}b\u{9b}2Jc".as_bytes(), &link)]);
+        repo.commit_tree(&tree);
+        let spec = SourceSpec { submodules: true, ..SourceSpec::new(repo.url()) };
+        let e = refusal(open(), &spec).await;
+        is(&e, ErrorKind::Invalid, "does not say where");
+        assert!(!e.to_string().contains(['\u{202e}', '\u{9b}']), "{e:?}");
+    });
+}
+
 /// CVE-2025-48384: git wrote a path with a carriage return at its end without quotes.
 #[test]
 fn control_characters_in_gitmodules_are_refused() {

@@ -29,6 +29,8 @@ pub(crate) struct Rules {
     pub(crate) status: Option<u16>,
     /// What such an answer says.
     pub(crate) body: Option<String>,
+    /// Whether a byte of every pack is wrong.
+    pub(crate) corrupt: bool,
     /// Settings for git, such as `uploadpack.hideRefs=x`.
     pub(crate) settings: Vec<String>,
 }
@@ -140,6 +142,10 @@ async fn answer(request: Request<Incoming>, rules: &Rules, seen: &Seen) -> Respo
     let output =
         tokio::task::spawn_blocking(move || upload_pack(&repository, &settings, what, &body));
     let mut bytes = output.await.unwrap();
+    if let Some(at) = bytes.windows(4).position(|w| w == b"PACK").filter(|_| rules.corrupt) {
+        // Within the first object.
+        bytes[at + 20] ^= 0xff;
+    }
     if what.is_some() {
         bytes.splice(0..0, *b"001e# service=git-upload-pack\n0000");
     }
