@@ -85,7 +85,7 @@ impl Runtime for DockerRuntime {
     async fn has(&self, key: &StepKey) -> Result<bool> {
         const OP: &str = "Runtime::has";
         let mut filters = filter(&self.home, Some(&key.build));
-        filters.insert("status".into(), vec!["running".into()]);
+        filters.insert("status".into(), vec!["running".into(), "paused".into()]);
         let options = ListContainersOptions { filters: Some(filters), ..Default::default() };
         let found = self.client.docker().list_containers(Some(options)).await;
         for container in found.map_err(|e| self.client.error(OP, e))? {

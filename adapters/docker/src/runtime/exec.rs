@@ -21,14 +21,21 @@ use kiln::{
     BuildId, Command, Error, ErrorKind, Result, StepCx, StepLog, StopReason,
     port::{ExitCode, Stream},
 };
-use std::{pin::pin, time::Duration};
-use tokio::time::timeout;
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
+use tokio::time::{sleep, timeout};
 
 const OP: &str = "Runtime::exec";
 /// How long stopping a command may take; the script itself gives it 1 s.
 const STOP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for the last words of a command that was stopped.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How long to wait for a box that is paused.
+const PAUSED_MAX: Duration = Duration::from_secs(600);
+/// How often to look whether a box is paused still.
+const PAUSED_EVERY: Duration = Duration::from_millis(50);
 /// The longest answer of one of our own scripts.
 const ANSWER_MAX: usize = 1 << 20;
 
@@ -99,7 +106,16 @@ pub(super) async fn exec(
         env: Some(env),
         ..options(handle, command)
     };
-    let chunks = runtime.begin(&handle.container, options, OP).await?;
+    let begun = match cx.cancel.race(runtime.begin(&handle.container, options, OP)).await {
+        Ok(begun) => begun,
+        Err(reason) => {
+            if reason != StopReason::Fenced {
+                stop(runtime, cx, handle, command).await;
+            }
+            return Err(cx.cancelled(OP));
+        }
+    };
+    let chunks = begun?;
     let mut follower = Follower {
         chunks,
         output: Output::new(mark.as_str()),
@@ -233,8 +249,7 @@ impl DockerRuntime {
         op: &'static str,
     ) -> Result<Chunks> {
         let docker = self.client.docker();
-        let made = docker.create_exec(container, options).await;
-        let id = made.map_err(|e| self.client.error(op, e).with("container", container))?.id;
+        let id = self.prepare(container, options, op).await?;
         let start = StartExecOptions { output_capacity: Some(64 << 10), ..Default::default() };
         match docker.start_exec(&id, Some(start)).await.map_err(|e| self.client.error(op, e))? {
             StartExecResults::Attached { output, .. } => Ok(output.boxed()),
@@ -242,6 +257,38 @@ impl DockerRuntime {
                 Err(Error::new(ErrorKind::Unexpected, op, "the engine did not attach"))
             }
         }
+    }
+
+    /// Makes an exec. A commit pauses the box for a while, and nothing starts in it meanwhile.
+    async fn prepare(
+        &self,
+        container: &str,
+        options: CreateExecOptions<String>,
+        op: &'static str,
+    ) -> Result<String> {
+        let docker = self.client.docker();
+        let begun = Instant::now();
+        loop {
+            let made = docker.create_exec(container, options.clone()).await;
+            let e = match made {
+                Ok(made) => return Ok(made.id),
+                Err(e) => self.client.error(op, e).with("container", container),
+            };
+            if e.kind() != ErrorKind::Conflict || !self.is_paused(container).await {
+                return Err(e);
+            }
+            if begun.elapsed() > PAUSED_MAX {
+                return Err(Error::new(ErrorKind::Unavailable, op, "the box stays paused")
+                    .with("container", container)
+                    .hint("Let it go on with `docker unpause`."));
+            }
+            sleep(PAUSED_EVERY).await;
+        }
+    }
+
+    async fn is_paused(&self, container: &str) -> bool {
+        let found = self.client.docker().inspect_container(container, None).await;
+        found.is_ok_and(|c| c.state.and_then(|s| s.paused) == Some(true))
     }
 
     /// Runs one of our own short scripts, and returns its standard output.

@@ -253,3 +253,38 @@ async fn a_step_costs_little() {
     assert!(times[7] < Duration::from_secs(2), "{times:?}");
     drop(in_box);
 }
+
+/// As a commit does it, which may take a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_box_is_waited_for() {
+    let Some(bench) = bench("a_paused_box_is_waited_for").await else { return };
+    let step = TestStep::new();
+    let in_box = bench.start(&step, &bench.spec()).await;
+    let command = Command::script("exit 4");
+    bench.runtime.exec(step.cx(), &in_box, &command).await.unwrap();
+    let id = bench.container(&step).await;
+    bench.docker.pause_container(&id).await.unwrap();
+    let go_on = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        bench.docker.unpause_container(&id).await.unwrap();
+    };
+    let other = beside(&step, 1);
+    assert_eq!(bench.start(&other, &bench.spec()).await, in_box);
+    let (has, ended, ()) = tokio::join!(
+        bench.runtime.has(&step.key),
+        bench.runtime.exec(other.cx(), &in_box, &command),
+        go_on
+    );
+    assert!(has.unwrap());
+    assert_eq!(ended.unwrap(), ExitCode(4));
+    // Who is told to stop does not wait for the end of the pause to say so.
+    bench.docker.pause_container(&id).await.unwrap();
+    let stopped = beside(&step, 2);
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stopped.cancel.cancel(kiln::StopReason::Fenced);
+    };
+    let (ended, ()) = tokio::join!(bench.runtime.exec(stopped.cx(), &in_box, &command), cancel);
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Cancelled);
+    bench.docker.unpause_container(&id).await.unwrap();
+}

@@ -8,6 +8,7 @@
 
 mod commands;
 mod commits;
+mod kills;
 mod parts;
 mod pulls;
 mod services;

@@ -68,13 +68,17 @@ pub(crate) struct Bench {
 
 /// A bench; none, and a word why, where no engine is wanted.
 pub(crate) async fn bench(test: &str) -> Option<Bench> {
+    bench_of(test, HomeId::new(BuildId::random().as_str()).unwrap()).await
+}
+
+/// A bench of a home; see [`bench`].
+pub(crate) async fn bench_of(test: &str, home: HomeId) -> Option<Bench> {
     if std::env::var_os("KILN_TEST_REAL").is_none() {
         println!("SKIPPED: {test}: KILN_TEST_REAL is not set");
         return None;
     }
     let config = DockerConfig::from_vars(|name| std::env::var(name).ok()).unwrap();
     let client = DockerClient::new(config).unwrap();
-    let home = HomeId::new(BuildId::random().as_str()).unwrap();
     let bench = Bench {
         runtime: Arc::new(DockerRuntime::new(client.clone(), home.clone())),
         containers: DockerContainers::new(client.clone(), home.clone()),
