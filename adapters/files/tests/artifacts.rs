@@ -203,3 +203,33 @@ fn a_full_disk_leaves_nothing() {
     let _ = Command::new("umount").arg(dir.path()).status();
     ended.unwrap();
 }
+
+#[test]
+fn golden_artifacts_are_written_as_they_were_and_read() {
+    kiln_conformance::run("golden", async {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/artifact");
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileArtifacts::open(dir.path()).unwrap();
+        let put = store.put(&key("dir/x%y \u{1F525}"), body("what was built\n")).await.unwrap();
+        let new = fs::read_dir(dir.path().join("b")).unwrap().next().unwrap().unwrap();
+        let old = golden.join("v2/b").join(new.file_name());
+        if std::env::var_os("KILN_BLESS").is_some() {
+            fs::create_dir_all(golden.join("v2/b")).unwrap();
+            fs::copy(new.path(), &old).unwrap();
+        }
+        assert_eq!(fs::read(new.path()).unwrap(), fs::read(&old).unwrap());
+        for version in ["v1", "v2"] {
+            let store = FileArtifacts::open(dir.path().join(version)).unwrap();
+            fs::create_dir(dir.path().join(version).join("b")).unwrap();
+            for file in fs::read_dir(golden.join(version).join("b")).unwrap() {
+                let file = file.unwrap();
+                let to = dir.path().join(version).join("b").join(file.file_name());
+                fs::copy(file.path(), to).unwrap();
+            }
+            let list = store.list(&build()).await.unwrap();
+            assert_eq!(list, std::slice::from_ref(&put), "{version}");
+            let text = get(&store, "dir/x%y \u{1F525}").await.unwrap();
+            assert_eq!(text, b"what was built\n", "{version}");
+        }
+    });
+}
