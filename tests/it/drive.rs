@@ -76,6 +76,33 @@ fn a_plan_goes_from_source_to_published_image() {
 }
 
 #[test]
+fn what_pushes_left_is_swept_and_only_after_builds_that_push() {
+    kiln_conformance::run("drive", async {
+        let m = Machine::new();
+        m.host.add_image(image("app:1"));
+        for (id, pushes) in [("quiet", false), ("loud", true)] {
+            let (mut plan, _) = boxed();
+            plan.step(exec("test", "echo fine"));
+            if pushes {
+                let from = ImageFrom::Reference(image("app:1"));
+                let to = image("hub.test/app:1");
+                plan.step(Step::new("push", Op::Push { image: from, to, credentials: None }));
+            }
+            let build = BuildId::new(id).unwrap();
+            let submission = Submission::new(plan.finish().unwrap()).id(build.clone());
+            m.engine.accept(submission).await.unwrap();
+            assert_eq!(m.engine.drive(&build).await.unwrap(), Outcome::Succeeded);
+        }
+        assert_eq!(m.registry.swept(), [BuildId::new("loud").unwrap()]);
+        // Nothing is known of a build without a journal but that it left something.
+        let unknown = BuildId::new("unknown").unwrap();
+        m.engine.tools().workspaces.prepare(&unknown).await.unwrap();
+        assert_eq!(m.engine.tidy().await.unwrap(), [unknown.clone()]);
+        assert_eq!(m.registry.swept().last(), Some(&unknown));
+    });
+}
+
+#[test]
 fn a_secret_is_used_and_never_shown() {
     kiln_conformance::run("drive", async {
         let m = Machine::new();

@@ -85,7 +85,7 @@ impl DockerRegistry {
             // Another driver goes on with this push, and knows by the notes what is lent.
             Err(StopReason::Fenced) => return Err(cx.cancelled(OP)),
             Err(_) => Err(cx.cancelled(OP)),
-            Ok(Ok(digest)) => lent.check().await.map(|()| digest),
+            Ok(Ok(digest)) => lent.check(&digest).await.map(|()| digest),
             Ok(Err(e)) => Err(e),
         };
         match tokio::time::timeout(PUT_BACK_TIME, lent.give_back()).await {

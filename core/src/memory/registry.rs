@@ -17,6 +17,7 @@ pub struct MemoryRegistry {
 struct State {
     /// By canonical name.
     pushed: BTreeMap<String, Digest>,
+    swept: Vec<BuildId>,
     password: Option<Secret>,
 }
 
@@ -29,6 +30,11 @@ impl MemoryRegistry {
     /// Refuses pushes from now on whose credentials are not just this secret.
     pub fn protect(&self, password: Secret) {
         lock(&self.state).password = Some(password);
+    }
+
+    /// The builds that were swept, in order.
+    pub fn swept(&self) -> Vec<BuildId> {
+        lock(&self.state).swept.clone()
     }
 
     /// What was pushed, by canonical name.
@@ -82,7 +88,8 @@ impl Registry for MemoryRegistry {
         Ok(pushed.find(|(name, d)| *d == digest && same(name)).map(|(_, d)| d.clone()))
     }
 
-    async fn sweep(&self, _: &BuildId) -> Result<()> {
+    async fn sweep(&self, build: &BuildId) -> Result<()> {
+        lock(&self.state).swept.push(build.clone());
         Ok(())
     }
 }

@@ -20,10 +20,10 @@ const OP: &str = "Registry::push";
 /// The repositories of the notes.
 const NOTES: &str = "kiln-push";
 /// How often a name that others change is looked at again.
-const LOOKS_MAX: u32 = 10;
+const LOOKS_MAX: u32 = 50;
 
 /// What a note says of its image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     /// It is pushed, and has the name for that.
     Pushed,
@@ -32,7 +32,7 @@ enum Role {
 }
 
 /// One note.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Note {
     repository: String,
     role: Role,
@@ -65,8 +65,7 @@ pub(super) async fn lend<'c>(
     let name = with_tag(to);
     let mut lent =
         Lent { client, build, name, image, was: None, borrowers: Vec::new(), noted: false };
-    let notes = lent.notes().await?;
-    let now = lent.holder().await?;
+    let (now, notes) = lent.look().await?;
     if notes.is_empty() {
         if now.as_ref() == Some(&lent.image) {
             return Ok(lent);
@@ -79,14 +78,9 @@ pub(super) async fn lend<'c>(
     }
     lent.noted = true;
     lent.borrowers = pushed(&notes);
-    tag(client, &lent.image, &lent.note(Role::Pushed)).await?;
-    let (now, notes) = lent.look().await?;
-    let others: Vec<_> = notes.into_iter().filter(|n| n.build != build.as_str()).collect();
-    lent.borrowers.extend(pushed(&others));
     lent.was = match now {
-        // Somebody's push lent it out. Whose it was before is in the notes.
+        // Somebody's push lent it out, and noted whose it was before.
         Some(now) if lent.borrowers.contains(&now) => {
-            let notes = lent.notes().await?;
             notes.into_iter().find(|n| n.role == Role::Was).map(|n| n.image)
         }
         now => now,
@@ -94,6 +88,8 @@ pub(super) async fn lend<'c>(
     if let Some(was) = &lent.was {
         tag(client, was, &lent.note(Role::Was)).await?;
     }
+    // Never before what else is known: a note of a push says that its build knows all it needs.
+    tag(client, &lent.image, &lent.note(Role::Pushed)).await?;
     tag(client, &lent.image, &lent.name).await?;
     Ok(lent)
 }
@@ -134,10 +130,19 @@ pub(super) async fn sweep(client: &DockerClient, locks: &NameLocks, build: &Buil
 }
 
 impl Lent<'_> {
-    /// That the name still means the image; `Conflict` if somebody gave it to another, so that
-    /// what was pushed is not known.
-    pub(super) async fn check(&self) -> Result<()> {
-        if self.holder().await?.as_ref() == Some(&self.image) {
+    /// That a digest is that of the image: an engine notes with an image what it was pushed as.
+    /// `Conflict` if somebody gave the name to another image, and that one was pushed.
+    pub(super) async fn check(&self, digest: &Digest) -> Result<()> {
+        let found = self.client.docker().inspect_image(&self.image).await;
+        let image = found.map_err(|e| self.client.error(OP, e))?;
+        let pushed_as = image.repo_digests.unwrap_or_default();
+        let is_its = |d: &String| d.rsplit_once('@').is_some_and(|(_, d)| d == digest.as_str());
+        // An engine that keeps no such notes can only be asked for the name.
+        let unknown = pushed_as.is_empty();
+        if pushed_as.iter().any(is_its)
+            || self.image == digest.as_str()
+            || (unknown && self.holder().await?.as_ref() == Some(&self.image))
+        {
             return Ok(());
         }
         Err(Error::new(
@@ -159,11 +164,19 @@ impl Lent<'_> {
         borrowers.push(self.image.clone());
         let others = self.others().await?;
         borrowers.extend(pushed(&others));
-        if others.is_empty() {
+        let Some(other) = others.first() else {
             self.put_back(&borrowers).await?;
+            // Somebody may have come meanwhile, and would miss what we took.
+            if let Some(other) = self.others().await?.first() {
+                tag(self.client, &other.image, &self.name).await?;
+            }
             return self.forget().await;
+        };
+        // It leaves the name to us as long as it sees our notes, so look again without them. What
+        // has the name must have a note, or it would be taken for the one whose the name is.
+        if self.holder().await?.as_ref() == Some(&self.image) {
+            tag(self.client, &other.image, &self.name).await?;
         }
-        // Another push leaves it to us as long as it sees our notes, so look again without them.
         self.forget().await?;
         if self.others().await?.is_empty() {
             self.put_back(&borrowers).await?;
@@ -194,7 +207,7 @@ impl Lent<'_> {
         }
     }
 
-    /// Removes our notes; that of the image last, since it says that there is something to do.
+    /// Removes our notes; first the one that says that there is something to do.
     async fn forget_in(&self, repository: &str) -> Result<()> {
         for role in [Role::Pushed, Role::Was] {
             let note = format!("{repository}:{}", tag_of(role, self.build.as_str()));
@@ -212,16 +225,15 @@ impl Lent<'_> {
         }
     }
 
-    /// The image that has the name, and the notes that were there at that time.
+    /// The image that has the name, and the notes, as they were at one time.
     async fn look(&self) -> Result<(Option<String>, Vec<Note>)> {
-        let mut now = self.holder().await?;
+        let mut seen = (self.holder().await?, self.notes().await?);
         for _ in 0..LOOKS_MAX {
-            let notes = self.notes().await?;
-            let again = self.holder().await?;
-            if again == now {
-                return Ok((now, notes));
+            let again = (self.holder().await?, self.notes().await?);
+            if again == seen {
+                return Ok(seen);
             }
-            now = again;
+            seen = again;
         }
         Err(Error::new(ErrorKind::Conflict, OP, "others keep changing what the name means")
             .with("name", &self.name)
@@ -299,7 +311,10 @@ async fn notes_in(client: &DockerClient, repositories: &str) -> Result<Vec<Note>
     let notes = found
         .iter()
         .flat_map(|image| image.repo_tags.iter().filter_map(|name| Note::parse(name, &image.id)));
-    Ok(notes.filter(|n| repositories.ends_with('*') || n.repository == repositories).collect())
+    let asked = |n: &Note| repositories.ends_with('*') || n.repository == repositories;
+    let mut notes: Vec<_> = notes.filter(asked).collect();
+    notes.sort();
+    Ok(notes)
 }
 
 /// The names of an image; none if it is not there.
