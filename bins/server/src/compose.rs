@@ -1,14 +1,18 @@
 //! From settings to an engine: which adapters, and where they keep things.
 
 use crate::config::Config;
-use kiln::{Engine, Error, ErrorKind, Result, layer::Trace, memory::SystemClock};
-use kiln_docker::{DockerBuilder, DockerClient, DockerConfig, DockerRegistry};
+use kiln::{Engine, Error, ErrorKind, Result, layer::Trace, memory::SystemClock, port::Queue};
+use kiln_docker::{
+    DockerBuilder, DockerClient, DockerConfig, DockerContainers, DockerRegistry, DockerRuntime,
+    HomeId,
+};
 use kiln_files::{FileArtifacts, FileLogs, FileWorkspaces};
 use kiln_git::{GitConfig, GitSource};
 use kiln_sqlite::SqliteDb;
 use std::{fs, os::unix::fs::DirBuilderExt, sync::Arc};
 
-pub(crate) fn engine(config: &Config) -> Result<Engine> {
+/// The engine, and the queue of what it accepted.
+pub(crate) fn compose(config: &Config) -> Result<(Engine, Arc<dyn Queue>)> {
     let data = &config.data;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.map_err(|e| {
@@ -28,6 +32,7 @@ pub(crate) fn engine(config: &Config) -> Result<Engine> {
         allow_file: config.git.allow_file,
         ..GitConfig::default()
     };
+    let home = HomeId::kept_in(&data.join("id"))?;
     let db = SqliteDb::open(&data.join("kiln.db"))?;
     let logs = Arc::new(FileLogs::open(data.join("logs"))?);
     let engine = Engine::builder()
@@ -39,9 +44,11 @@ pub(crate) fn engine(config: &Config) -> Result<Engine> {
         .workspaces(Arc::new(FileWorkspaces::open(data.join("work"))?))
         .source(GitSource::new(git))
         .builder(DockerBuilder::new(docker.clone()))
-        .registry(Arc::new(DockerRegistry::new(docker)))
+        .registry(Arc::new(DockerRegistry::new(docker.clone())))
+        .runtime(Arc::new(DockerRuntime::new(docker.clone(), home.clone())))
+        .containers(Arc::new(DockerContainers::new(docker, home)))
         .build();
     let trace = Trace::new(Arc::new(SystemClock::default()));
     let tools = engine.tools().clone().layer_effects(&trace).layer_memory(&trace);
-    Ok(Engine::builder().toolbox(tools).build())
+    Ok((Engine::builder().toolbox(tools).build(), Arc::new(db.queue())))
 }

@@ -10,7 +10,6 @@ use crate::{
 use axum::middleware;
 use kiln::{
     CancelToken, Engine, Error, ErrorKind, NodeId, Resources, Result, StopReason, Worker,
-    memory::MemoryQueue,
     port::{Job, Node, Queue},
 };
 use kiln_api_native::{Access, Api, Everybody, router};
@@ -30,14 +29,13 @@ pub(crate) async fn run(set: &Set) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let engine = compose::engine(&config)?;
+    let (engine, queue) = compose::compose(&config)?;
     let listener = TcpListener::bind(config.listen.native).await.map_err(|e| {
         wrong("the address cannot be listened on", e)
             .with("address", config.listen.native)
             .hint("Choose another with --listen, or stop who has it.")
     })?;
     let open = is_open(&config)?;
-    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::default());
     let (stop, workers) = (CancelToken::new(), start_workers(&config, &engine, &queue)?);
     let mut driven = JoinSet::new();
     for worker in workers {
