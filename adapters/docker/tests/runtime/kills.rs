@@ -1,6 +1,6 @@
 //! A process of Kiln that is killed as hard as can be.
 
-use crate::parts::{Bench, bench_of, name};
+use crate::parts::{Bench, bench, bench_of, name};
 use kiln::{
     BuildId, Command, StepId, StepKey,
     port::{ExitCode, Runtime, Stream},
@@ -68,4 +68,23 @@ async fn what_a_killed_process_began_goes_on_and_is_found() {
     let lines: String = (1..=3000).map(|i| format!("{i}\n")).collect();
     assert_eq!(step.bytes(Stream::Stdout).await, (lines + "last\n").as_bytes());
     assert_eq!(bench.labelled(&format!("dev.kiln.build={build}")).await.len(), 1);
+}
+
+/// Its effects tell, not its output: a second run would print the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_has_its_effects_once_whoever_asks() {
+    let Some(bench) = bench("a_command_has_its_effects_once_whoever_asks").await else { return };
+    let build = BuildId::random();
+    let steps = [(); 4].map(|()| step_of(&build));
+    let in_box = bench.start(&steps[0], &bench.spec()).await;
+    let command = Command::script("echo ran >>/tmp/ran; sleep 1; echo said; exit 6");
+    let processes = [(); 4].map(|()| bench.another());
+    let calls = processes.iter().zip(&steps).map(|(p, s)| p.exec(s.cx(), &in_box, &command));
+    for ended in futures::future::join_all(calls).await {
+        assert_eq!(ended.unwrap(), ExitCode(6));
+    }
+    for mut step in steps {
+        assert_eq!(step.bytes(Stream::Stdout).await, b"said\n");
+    }
+    assert_eq!(bench.says(&step_of(&build), &in_box, "cat /tmp/ran").await, "ran\n");
 }
