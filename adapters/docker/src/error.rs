@@ -186,6 +186,10 @@ pub(crate) fn said(op: &'static str, text: &str, otherwise: ErrorKind) -> Error 
             .status(kiln::Status::Permanent)
             .hint("Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to where the certificates are.");
     }
+    // BuildKit stumbles over one instruction that two builds begin together; another try helps.
+    if lower.starts_with("duplicate output") {
+        return Error::new(ErrorKind::Unavailable, op, text).hint("Build again.");
+    }
     if let Some(e) = registry_said(op, text, &lower) {
         return e;
     }
@@ -328,6 +332,7 @@ mod tests {
         );
         assert_eq!(kind("manifest for busybox:x not found"), ErrorKind::NotFound);
         assert_eq!(kind("strange"), ErrorKind::Unexpected);
+        assert_eq!(kind("duplicate output 0"), ErrorKind::Unavailable);
         for uncopied in [
             "failed to compute cache key: \"/denied: x\" not found: not found",
             "failed to compute cache key: failed to calculate checksum of ref a::b: \"/x\": not found",
