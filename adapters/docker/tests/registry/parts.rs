@@ -130,8 +130,9 @@ impl Drop for TestImage {
                 docker().remove_image(&id, Some(force), None).await
             })
         });
+        let removed = removed.join();
         if !std::thread::panicking() {
-            removed.join().unwrap().unwrap();
+            removed.unwrap().unwrap();
         }
     }
 }
