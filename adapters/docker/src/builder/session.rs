@@ -43,8 +43,11 @@ const METHODS: [&str; 4] = [
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.filesync.v1.FileSync/DiffCopy",
 ];
-/// How much the engine may send us ahead of what we read: it only ever asks for things.
+/// How much the engine may send us in one call ahead of what we read: it only ever asks for things.
 const WINDOW_BYTES: u32 = 1 << 20;
+/// The same for all calls together. By its half, HTTP/2 counts small frames that wait, and asking for
+/// many files takes many of them.
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
 /// What the engine may ask for.
 #[derive(Debug, Default)]
@@ -104,7 +107,7 @@ impl Session {
             server
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(WINDOW_BYTES)
-                .initial_connection_window_size(WINDOW_BYTES);
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
             // The engine ends the session when the build is over; the build itself tells of errors.
             let _ = server.serve_connection(line, service).await;
         });

@@ -44,6 +44,16 @@ fn only_what_changed_is_sent() {
 }
 
 #[test]
+fn many_files_are_asked_for_at_once() {
+    run("many_files_are_asked_for_at_once", async {
+        let test = "many_files_are_asked_for_at_once";
+        let Some(bench) = Bench::new(test, Way::Session).await else { return };
+        (0..10_000).for_each(|i| bench.write(&format!("many/d{}/f{i}", i % 100), "x"));
+        bench.build(&bench.on_busybox("COPY many /many")).await.0.unwrap();
+    });
+}
+
+#[test]
 fn a_context_arrives_as_it_is() {
     for way in WAYS {
         run("a_context_arrives_as_it_is", async {
@@ -198,8 +208,9 @@ async fn forbid_sessions(port: &tokio::net::TcpListener, bench: &Bench) {
             let mut first = [0; 14];
             while here.peek(&mut first).await.unwrap() < first.len() {}
             if first.starts_with(b"POST /session ") {
-                let _ =
-                    here.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+                let _ = here
+                    .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nForbidden\n")
+                    .await;
                 return;
             }
             let mut there = tokio::net::UnixStream::connect(&socket).await.unwrap();

@@ -27,8 +27,6 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 const PIECE_BYTES: usize = 64 * 1024;
 /// How many messages wait for the connection at most.
 const AHEAD: usize = 16;
-/// How many questions of the engine wait for the disk at most; then it has to wait.
-const ASKED_AHEAD: usize = 1024;
 
 /// The directories of one build.
 #[derive(Debug)]
@@ -70,8 +68,10 @@ impl FileSync for Sync {
             follow: values(metadata, "followpaths"),
         };
         let (to, from) = mpsc::channel(AHEAD);
-        let (ask, asked) = mpsc::channel(ASKED_AHEAD);
-        tokio::spawn(listen(request.into_inner(), ask));
+        // What it asks is taken in at once, since many small frames that wait end the connection.
+        // Each file is asked for once, so that there are never more than there are files.
+        let (ask, asked) = mpsc::unbounded_channel();
+        tokio::spawn(listen(request.into_inner(), ask, files.len()));
         let trouble = self.trouble.clone();
         tokio::task::spawn_blocking(move || {
             let sent = Transfer { files: &files, to: &to }.run(&wanted, asked);
@@ -108,8 +108,9 @@ fn values(metadata: &MetadataMap, name: &str) -> Vec<String> {
     metadata.get_all(name).iter().map(|v| text(v.as_bytes())).collect()
 }
 
-/// Hands on what the engine asks, until it is done or gone.
-async fn listen(mut from: Streaming<Packet>, ask: mpsc::Sender<Asked>) {
+/// Hands on what the engine asks, until it is done or gone, or asked for more than there is.
+async fn listen(mut from: Streaming<Packet>, ask: mpsc::UnboundedSender<Asked>, most: usize) {
+    let mut count = 0;
     while let Ok(Some(packet)) = from.message().await {
         let asked = match packet.r#type() {
             PacketType::PacketReq => Asked::File(packet.id),
@@ -118,7 +119,8 @@ async fn listen(mut from: Streaming<Packet>, ask: mpsc::Sender<Asked>) {
             PacketType::PacketErr => return,
             PacketType::PacketStat | PacketType::PacketData => continue,
         };
-        if ask.send(asked).await.is_err() || asked == Asked::Over {
+        count += 1;
+        if ask.send(asked).is_err() || asked == Asked::Over || count > most {
             return;
         }
     }
@@ -133,7 +135,7 @@ struct Transfer<'a> {
 struct Gone;
 
 impl Transfer<'_> {
-    fn run(&self, wanted: &Wanted, asked: mpsc::Receiver<Asked>) -> io::Result<()> {
+    fn run(&self, wanted: &Wanted, asked: mpsc::UnboundedReceiver<Asked>) -> io::Result<()> {
         let entries = self.files.entries();
         let chosen = wanted
             .of(entries)
@@ -149,7 +151,11 @@ impl Transfer<'_> {
         self.answer(&chosen, asked)
     }
 
-    fn answer(&self, chosen: &[usize], mut asked: mpsc::Receiver<Asked>) -> io::Result<()> {
+    fn answer(
+        &self,
+        chosen: &[usize],
+        mut asked: mpsc::UnboundedReceiver<Asked>,
+    ) -> io::Result<()> {
         let mut opener = self.files.root().map(Opener::new);
         let mut sent = HashSet::new();
         while let Some(Asked::File(id)) = asked.blocking_recv() {
@@ -265,8 +271,8 @@ mod tests {
     /// A transfer in which the engine says this. The packets come as short texts.
     fn play(files: Files, asked: &[Asked]) -> (Vec<String>, io::Result<()>) {
         let (to, mut from) = mpsc::channel(1000);
-        let (ask, asking) = mpsc::channel(100);
-        asked.iter().for_each(|a| ask.try_send(*a).unwrap());
+        let (ask, asking) = mpsc::unbounded_channel();
+        asked.iter().for_each(|a| ask.send(*a).unwrap());
         drop(ask);
         let over = Transfer { files: &files, to: &to }.run(&Wanted::default(), asking);
         drop(to);
