@@ -236,6 +236,14 @@ impl Plan {
         let mount = |m: &Mount| matches!(m.source, MountSource::Directory(_));
         self.steps.iter().any(step) || self.boxes.values().any(|b| b.mounts.iter().any(mount))
     }
+
+    /// Whether any step works on a container that is not one of the build's own boxes: on a server
+    /// that is everybody's.
+    pub fn uses_host_containers(&self) -> bool {
+        let foreign =
+            |s: &Step| matches!(&s.op, Op::Commit { container: ContainerRef::Container(_), .. });
+        self.steps.iter().any(foreign)
+    }
 }
 
 impl TryFrom<Stored> for Plan {

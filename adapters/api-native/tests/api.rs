@@ -243,6 +243,13 @@ fn an_owner_sees_its_own_builds_only() {
                 assert_eq!(ask("POST", &path, token, Value::Null).await.0, expected, "{token}");
             }
         }
+        let commit = json!({"commit": {"container": "web-1", "tags": ["x:1"]}});
+        for (token, expected) in
+            [("ann-submit", StatusCode::FORBIDDEN), ("eve-admin", StatusCode::CREATED)]
+        {
+            let body = commit.clone();
+            assert_eq!(ask("POST", "/api/v1/builds", token, body).await.0, expected, "{token}");
+        }
         let list = ask("GET", "/api/v1/builds?owner=ann", "bob-read", Value::Null).await.1;
         assert_eq!(list["builds"], json!([]));
         server.end().await;

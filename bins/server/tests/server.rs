@@ -83,9 +83,10 @@ impl Drop for Server {
     }
 }
 
-/// A commit of a container nobody has: a build that ends without an engine.
-const SUBMIT: &str =
-    r#"{"commit": {"container": "nobody", "tags": ["x:1"]}, "labels": {"a": "b"}}"#;
+/// A scan, which this server has nothing for: a build that ends without an engine.
+const SUBMIT: &str = r#"{"labels": {"a": "b"}, "plan": {"version": 1, "steps": [{"name": "scan",
+    "op": "scan", "image": {"reference": "x:1"}, "when": "success", "may_fail": false,
+    "attempts": {"max": 1}}]}}"#;
 
 fn status(answer: &str) -> &str {
     answer.split_whitespace().nth(1).unwrap_or("")

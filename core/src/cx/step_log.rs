@@ -13,6 +13,9 @@ use std::{
 /// How often the progress of one item is told at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
+/// How many characters the words of a progress have at most.
+const PROGRESS_CHARS_MAX: usize = 256;
+
 /// The log of one attempt of a step. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct StepLog {
@@ -101,6 +104,10 @@ impl StepLog {
         }
         for text in [&mut progress.item, &mut progress.action] {
             *text = self.writer.redactor().redact_text(text);
+            // Names come from outside, and a record is of a bounded size.
+            if let Some((cut, _)) = text.char_indices().nth(PROGRESS_CHARS_MAX) {
+                text.truncate(cut);
+            }
         }
         self.writer.put(self.step, self.attempt, LogBody::Progress(progress));
     }

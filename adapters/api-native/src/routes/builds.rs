@@ -38,11 +38,21 @@ pub(super) async fn submit(
     let Json(body) = body.map_err(unreadable)?;
     let (labels, priority) = (body.labels.clone(), body.priority);
     let plan = plan(body)?;
+    may(&caller, &plan)?;
     let id = key_id(&caller.owner, &headers)?;
     let (build, made) = accept(&api, caller.owner, plan, labels, priority, id).await?;
     let place = [(header::LOCATION, format!("/api/v1/builds/{build}"))];
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, place, Json(Submitted { build, made })).into_response())
+}
+
+/// Containers of the host belong to everybody on it, so only an admin may copy one.
+fn may(caller: &Caller, plan: &Plan) -> Result<()> {
+    if !plan.uses_host_containers() || caller.is_admin() {
+        return Ok(());
+    }
+    let message = "only an admin may commit a container that is no box of the build";
+    Err(Error::new(ErrorKind::Denied, "submit", message))
 }
 
 /// What a client wrote that is no submission: the place is in the message.
@@ -219,6 +229,7 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     let view = api.expect(&caller, Scope::Submit, &build).await?;
     let state = api.engine.state(&id(&build)?).await?;
+    may(&caller, state.plan())?;
     let mut labels = view.summary.labels;
     labels.insert("kiln.retry_of".into(), build);
     let key = key_id(&caller.owner, &headers)?;
