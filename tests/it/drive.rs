@@ -97,7 +97,7 @@ fn what_pushes_left_is_swept_and_only_after_builds_that_push() {
         // Nothing is known of a build without a journal but that it left something.
         let unknown = BuildId::new("unknown").unwrap();
         m.engine.tools().workspaces.prepare(&unknown).await.unwrap();
-        assert_eq!(m.engine.tidy().await.unwrap(), [unknown.clone()]);
+        assert_eq!(m.engine.tidy().await.unwrap(), std::slice::from_ref(&unknown));
         assert_eq!(m.registry.swept().last(), Some(&unknown));
     });
 }

@@ -39,6 +39,10 @@ const PAUSED_EVERY: Duration = Duration::from_millis(50);
 /// The longest answer of one of our own scripts.
 const ANSWER_MAX: usize = 1 << 20;
 
+/// The exit code of a command that was killed: 128 and the number of the signal.
+const KILLED: i64 = 137;
+const OUT_OF_MEMORY: &str = "the box ran out of memory, and a process of it was killed";
+
 type Chunks = BoxStream<'static, std::result::Result<LogOutput, bollard::errors::Error>>;
 
 /// Follows a command that was started or attached to.
@@ -172,8 +176,8 @@ async fn answer(
     let failed = |what| Error::new(ErrorKind::Failed, OP, what);
     match ending {
         Ending::Code(code) => {
-            if code == 137 && runtime.ran_out_of_memory(&handle.container).await {
-                cx.log.line("the box ran out of memory, and a process of it was killed");
+            if code == KILLED && runtime.ran_out_of_memory(&handle.container).await {
+                cx.log.line(OUT_OF_MEMORY);
             }
             Ok(ExitCode(code))
         }
@@ -194,6 +198,11 @@ async fn answer(
         }
         Ending::Lost => {
             stop(runtime, cx, handle, command).await;
+            // The kernel may have taken our shell around the command, or both.
+            if runtime.ran_out_of_memory(&handle.container).await {
+                cx.log.line(OUT_OF_MEMORY);
+                return Ok(ExitCode(KILLED));
+            }
             let message = "the command is gone and left no exit code";
             Err(Error::new(ErrorKind::Unavailable, OP, message)
                 .hint("Its processes were killed from outside, or the box was restarted."))
