@@ -106,6 +106,10 @@ pub fn parse(text: &str) -> Result<GitUrl> {
         url.reference = Some(check_reference(reference)?.to_owned());
     }
     url.subdir = RelPath::new(subdir.trim_start_matches('/')).map_err(|_| UrlError::Subdir)?;
+    // Percent signs make it longer, and what is shown has to be readable again.
+    if text.len() > LENGTH_MAX / 3 && url.to_string().len() > LENGTH_MAX {
+        return Err(UrlError::TooLong);
+    }
     Ok(url)
 }
 

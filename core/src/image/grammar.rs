@@ -119,7 +119,7 @@ pub(super) fn check_tag(tag: &str) -> Result<(), Trouble> {
         return Err((0, "the tag is empty"));
     }
     if tag.len() > TAG_MAX {
-        return Err((TAG_MAX, "the tag is longer than 128 characters"));
+        return Err((tag.floor_char_boundary(TAG_MAX), "the tag is longer than 128 characters"));
     }
     if !tag.starts_with(word) {
         return Err((0, "a tag must begin with a letter, a digit or `_`"));

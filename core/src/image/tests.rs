@@ -155,3 +155,10 @@ proptest! {
         let _ = ImageRef::parse(&text);
     }
 }
+
+#[test]
+fn the_place_of_an_error_is_never_inside_a_character() {
+    let text = format!("app:{}\u{830c}", "t".repeat(127));
+    let error = ImageRef::parse(&text).unwrap_err();
+    assert_eq!(error.at, 4 + 127);
+}

@@ -184,3 +184,12 @@ proptest! {
         let _ = (parse(&text), is_git_url(&text));
     }
 }
+
+#[test]
+fn what_is_shown_of_an_address_can_be_read_again() {
+    // Quotes are shown as three characters each.
+    let long = |quotes: usize| format!("https://git.test/{}", "\"".repeat(quotes));
+    let url = parse(&long(1_300)).unwrap();
+    assert_eq!(parse(&url.to_string()).unwrap(), url);
+    assert!(parse(&long(1_400)).is_err());
+}
