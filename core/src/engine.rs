@@ -1,25 +1,28 @@
 //! The engine: accepts builds, drives them, and tells of them.
 
+mod accept;
 mod attach;
 mod build;
+mod cancel;
 mod drive;
 mod perform;
+mod resolve;
 mod step;
 mod work;
 
+pub use accept::Submission;
 pub use build::EngineBuilder;
 pub use work::Worker;
 
 use crate::{
-    BuildId, BuildState, CancelCause, Error, ErrorKind, Event, Outcome, Owner, Plan, Recorded,
-    Result, Seq,
+    BuildId, BuildState, Error, ErrorKind, Event, Outcome, Plan, Recorded, Result, Seq,
     port::{BuildFilter, BuildSummary, Entry, LogRecord, Offset, Page},
-    state::{Command, Phase, Refusal},
+    state::Phase,
     toolbox::Toolbox,
     view::BuildView,
 };
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// Accepts builds, drives them, and tells of them. Clones share everything; it holds no state of
 /// its own, so any number of engines may work on one store.
@@ -38,43 +41,6 @@ struct Policy {
     outage_max: Duration,
 }
 
-/// A build to be accepted.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    plan: Plan,
-    id: Option<BuildId>,
-    owner: Owner,
-    labels: BTreeMap<String, String>,
-}
-
-impl Submission {
-    /// A plan, of the local owner, under an id yet to be made.
-    pub fn new(plan: Plan) -> Self {
-        Self { plan, id: None, owner: Owner::local(), labels: BTreeMap::new() }
-    }
-
-    /// Chooses the id, so that submitting twice makes one build.
-    #[must_use]
-    pub fn id(mut self, id: BuildId) -> Self {
-        self.id = Some(id);
-        self
-    }
-
-    /// Says whose it is.
-    #[must_use]
-    pub fn owner(mut self, owner: Owner) -> Self {
-        self.owner = owner;
-        self
-    }
-
-    /// Adds a label, for lists to filter by.
-    #[must_use]
-    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.insert(key.into(), value.into());
-        self
-    }
-}
-
 impl Engine {
     /// Starts an engine whose every port is the memory adapter until another is given.
     pub fn builder() -> EngineBuilder {
@@ -84,38 +50,6 @@ impl Engine {
     /// The adapters of this engine.
     pub fn tools(&self) -> &Toolbox {
         &self.tools
-    }
-
-    /// Accepts a build. From here on it survives a crash of this process, if the store does.
-    ///
-    /// `AlreadyExists` if there is a build of that id; `Denied` if the plan names paths of the
-    /// host and this engine does not allow it.
-    pub async fn accept(&self, submission: Submission) -> Result<BuildId> {
-        let Submission { plan, id, owner, labels } = submission;
-        if plan.uses_local_paths() && !self.policy.local_paths {
-            return Err(Error::new(
-                ErrorKind::Denied,
-                "Engine::accept",
-                "the plan names a path of the host, and this engine does not allow that",
-            ));
-        }
-        let id = id.unwrap_or_else(BuildId::random);
-        let at = self.tools.clock.now();
-        let event = Event::Accepted { plan, owner, labels };
-        let first = Recorded { seq: Seq(1), at, event: event.clone() };
-        let stored = self.tools.store.append(&id, Seq::START, &[Entry { at, event }]).await;
-        stored.map_err(|e| match e.kind() {
-            ErrorKind::Conflict => {
-                Error::new(ErrorKind::AlreadyExists, "Engine::accept", "the build exists already")
-                    .with("build", &id)
-            }
-            _ => e,
-        })?;
-        let view = BuildView::of(&id, &[first])?;
-        if let Err(e) = self.tools.index.put(&view.summary).await {
-            tracing::warn!(build = %id, error = ?e, "the index could not be told");
-        }
-        Ok(id)
     }
 
     /// Accepts a plan of the local owner and drives it to its end.
@@ -132,26 +66,6 @@ impl Engine {
     /// spawned, and dropping it is a crash that another `drive` recovers from.
     pub async fn drive(&self, build: &BuildId) -> Result<Outcome> {
         drive::drive(self, build).await
-    }
-
-    /// Asks a build to stop, whoever drives it. Its after-steps still run unless `force` is set.
-    ///
-    /// Asking twice is fine; `Conflict` if it is finished.
-    pub async fn cancel(&self, build: &BuildId, reason: &str, force: bool) -> Result<()> {
-        loop {
-            let (mut state, seq) = self.load(build).await?;
-            let cause = CancelCause::Request;
-            let command = Command::Cancel { cause, reason: reason.into(), force };
-            let events = state.decide(command).map_err(|refusal| refused(build, &refusal))?;
-            if events.is_empty() {
-                return Ok(());
-            }
-            let entries = with_consequences(&mut state, events, self)?;
-            match self.tools.store.append(build, seq, &entries).await {
-                Err(e) if e.kind() == ErrorKind::Conflict => {}
-                other => return other.map(drop),
-            }
-        }
     }
 
     /// The state of a build; `NotFound` if there is none of that id.
@@ -273,10 +187,6 @@ impl Engine {
         self.tools.index.forget(build).await?;
         self.tools.store.forget(build).await
     }
-}
-
-fn refused(build: &BuildId, refusal: &Refusal) -> Error {
-    Error::new(ErrorKind::Conflict, "Engine", refusal.to_string()).with("build", build)
 }
 
 /// Applies events with all that follows from them, and makes them ready to be written.

@@ -41,7 +41,8 @@ pub enum ErrorKind {
 }
 
 /// Whether trying again can help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The same call will fail in the same way.
     Permanent,

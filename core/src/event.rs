@@ -1,7 +1,7 @@
 //! The journal of a build. The stored form of these types is a contract: see `tests/golden`.
 
 use crate::{
-    DriverId, ErrorKind, NodeId, Owner, Seq, StepId, Timestamp,
+    BuildId, DriverId, ErrorKind, NodeId, Owner, Seq, StepId, Timestamp,
     image::{Digest, ImageRef},
     plan::{Plan, Revision, Severity},
 };
@@ -22,6 +22,9 @@ pub enum Event {
         /// What lists can be filtered by.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         labels: BTreeMap<String, String>,
+        /// Who asked for it, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
     },
     /// A driver took the build; what ran under another driver goes on only if it is kept.
     Adopted {
@@ -32,6 +35,18 @@ pub enum Event {
         /// Running steps whose effect the runtime still has.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept: Vec<StepId>,
+    },
+    /// A step need not run: another build of the same plan did it. Comes before any driver.
+    StepReused {
+        /// The step.
+        step: StepId,
+        /// That build.
+        of: BuildId,
+        /// What the step made there.
+        output: Box<Output>,
+        /// Where the image is, if it made one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
     },
     /// A step is about to be performed. Written before the effect.
     StepStarted {
@@ -44,7 +59,7 @@ pub enum Event {
     StepPinned {
         /// The step.
         step: StepId,
-        /// Which attempt resolved it.
+        /// Which attempt resolved it; 0 if another build of the same plan did.
         attempt: u8,
         /// The exact state.
         revision: Revision,
@@ -93,6 +108,9 @@ pub enum Event {
         /// Whether after-steps are to stop and be skipped too.
         #[serde(default)]
         force: bool,
+        /// Who asked, where somebody did and is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
     },
     /// Nothing more will happen.
     Finished {
@@ -111,6 +129,16 @@ pub struct Recorded {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+}
+
+/// Who did something, for those who read a journal later. It decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// As whom.
+    pub owner: Owner,
+    /// By what name: that of a token or of a hook, never the token itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// Who or what asked a build to stop.

@@ -113,6 +113,12 @@ text_id!(
     "box name"
 );
 
+text_id!(
+    /// The name of a notifier of one server, or of several that share a store.
+    NotifierName,
+    "name of a notifier"
+);
+
 impl BuildId {
     /// Makes an id of 128 random bits, written as 32 lower-case hexadecimal digits.
     ///

@@ -1,5 +1,7 @@
 #![doc = include_str!("lib.md")]
 
+pub mod archive;
+pub mod courier;
 pub mod cx;
 pub mod engine;
 mod error;
@@ -8,24 +10,30 @@ mod id;
 pub mod image;
 pub mod layer;
 pub mod memory;
+pub mod net;
 mod path;
 pub mod plan;
 pub mod port;
 pub mod redact;
 pub mod secret;
 pub mod state;
+mod tenure;
 mod toolbox;
 pub mod view;
 
 pub use crate::{
+    courier::{Courier, Notifiers, Outbox},
     cx::{CancelToken, LogWriter, StepCx, StepLog, StepSecrets, StopReason},
     engine::{Engine, EngineBuilder, Submission, Worker},
     error::{Error, ErrorKind, Result, Status},
     event::{
-        Artifact, CancelCause, Event, Failure, FailureClass, Image, Outcome, Output, Recorded,
-        Report,
+        Actor, Artifact, CancelCause, Event, Failure, FailureClass, Image, Outcome, Output,
+        Recorded, Report,
     },
-    id::{BoxName, BuildId, DriverId, IdError, NodeId, Owner, Seq, StepId, StepKey, Timestamp},
+    id::{
+        BoxName, BuildId, DriverId, IdError, NodeId, NotifierName, Owner, Seq, StepId, StepKey,
+        Timestamp,
+    },
     image::{Digest, ImageRef},
     path::{RelPath, RelPathError},
     plan::{
@@ -34,7 +42,7 @@ pub use crate::{
         ServiceSpec, Severity, SourceSpec, Step, Target, When,
     },
     secret::{Secret, SecretRef, Value},
-    state::{BuildState, Phase, StepPhase},
+    state::{BuildState, Phase, Reuse, StepPhase},
     toolbox::Toolbox,
     view::{BuildView, StepStatus, StepView},
 };

@@ -9,6 +9,7 @@ mod builder;
 mod clock;
 mod containers;
 mod fleet;
+mod frame;
 mod index;
 mod log;
 mod notifier;
@@ -27,6 +28,7 @@ pub use builder::Builder;
 pub use clock::Clock;
 pub use containers::Containers;
 pub use fleet::{Fleet, Node};
+pub use frame::{pack, unpack};
 pub use index::{BuildFilter, BuildSummary, Index, Page, PageToken};
 pub use log::{
     LogBody, LogPage, LogReader, LogReaderExt, LogRecord, LogSink, Offset, Progress, ProgressUnit,

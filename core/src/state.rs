@@ -6,16 +6,21 @@
 mod advance;
 mod apply;
 mod decide;
+mod reuse;
 
 pub use apply::IllegalEvent;
 pub use decide::{Command, Refusal};
+pub use reuse::Reuse;
 
 use crate::{
     DriverId, Event, Failure, NodeId, Outcome, Output, Owner, Plan, Revision, StepId,
     event::CancelCause,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Where a build stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,6 +79,8 @@ pub struct BuildState {
     labels: BTreeMap<String, String>,
     steps: Vec<StepPhase>,
     pins: BTreeMap<StepId, Revision>,
+    images: BTreeMap<StepId, NodeId>,
+    reused: BTreeSet<StepId>,
     driver: Option<(DriverId, NodeId)>,
     stop: Option<Stop>,
     outcome: Option<Outcome>,
@@ -91,7 +98,7 @@ impl BuildState {
     pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self, IllegalEvent> {
         let mut events = events.into_iter();
         let mut state = match events.next() {
-            Some(Event::Accepted { plan, owner, labels }) => {
+            Some(Event::Accepted { plan, owner, labels, .. }) => {
                 Self::accepted(plan.clone(), owner.clone(), labels.clone())
             }
             other => return Err(IllegalEvent::new(other, "a journal begins with `accepted`")),
@@ -103,9 +110,18 @@ impl BuildState {
     /// The state of a build that was just accepted.
     pub fn accepted(plan: Plan, owner: Owner, labels: BTreeMap<String, String>) -> Self {
         let steps = vec![StepPhase::Waiting { attempts: 0 }; plan.steps().len()];
-        let pins = BTreeMap::new();
-        let plan = Arc::new(plan);
-        Self { plan, owner, labels, steps, pins, driver: None, stop: None, outcome: None }
+        Self {
+            plan: Arc::new(plan),
+            owner,
+            labels,
+            steps,
+            pins: BTreeMap::new(),
+            images: BTreeMap::new(),
+            reused: BTreeSet::new(),
+            driver: None,
+            stop: None,
+            outcome: None,
+        }
     }
 
     /// What the build does.

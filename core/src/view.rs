@@ -1,8 +1,8 @@
 //! What there is to tell of a build: its journal, read for people and for frontends.
 
 use crate::{
-    BuildId, BuildState, Error, ErrorKind, Event, Failure, NodeId, Output, Phase, Recorded, Result,
-    Revision, StepId, StepPhase, Timestamp, event::CancelCause, port::BuildSummary,
+    Actor, BuildId, BuildState, Error, ErrorKind, Event, Failure, NodeId, Output, Phase, Recorded,
+    Result, Revision, StepId, StepPhase, Timestamp, event::CancelCause, port::BuildSummary,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,9 @@ pub struct BuildView {
     /// What lists show of it.
     #[serde(flatten)]
     pub summary: BuildSummary,
+    /// Who asked for it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
     /// When a driver first had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -36,6 +39,9 @@ pub struct StopView {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+    /// Who asked, where somebody did and is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 /// A step as frontends show it.
@@ -63,6 +69,9 @@ pub struct StepView {
     /// What it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
+    /// The build that did it, if this one need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_of: Option<BuildId>,
     /// Why its last attempt failed, also if there is another to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -118,6 +127,7 @@ impl BuildView {
                 ended_at: None,
                 pin: None,
                 output: None,
+                reused_of: None,
                 failure: None,
             }
         });
@@ -136,8 +146,8 @@ impl BuildView {
             steps: step_views.len() as u32,
             steps_over: 0,
         };
-        let stop = None;
-        Self { summary, started_at: None, node: None, takeovers: 0, stop, step_views }
+        let (by, stop) = (None, None);
+        Self { summary, by, started_at: None, node: None, takeovers: 0, stop, step_views }
     }
 
     fn read(&mut self, recorded: &Recorded) {
@@ -154,9 +164,16 @@ impl BuildView {
                     }
                 }
             }
-            Event::CancelRequested { cause, reason, .. } => {
-                let stop = StopView { cause: *cause, reason: reason.clone(), at };
+            Event::Accepted { by, .. } => self.by.clone_from(by),
+            Event::CancelRequested { cause, reason, by, .. } => {
+                let (reason, by) = (reason.clone(), by.clone());
+                let stop = StopView { cause: *cause, reason, at, by };
                 self.stop.get_or_insert(stop);
+            }
+            Event::StepReused { step, of, output, .. } => {
+                let step = &mut self.step_views[step.index()];
+                step.output = Some((**output).clone());
+                step.reused_of = Some(of.clone());
             }
             Event::StepStarted { step, attempt } => {
                 let step = &mut self.step_views[step.index()];

@@ -15,8 +15,12 @@ use std::{
 
 /// How many bytes may wait for the sink before a step that writes has to wait too.
 const PENDING_MAX: usize = 1 << 20;
-/// How long to wait before each new try of a sink that is out of reach: about a minute in all.
-const RETRY_MS: [u64; 9] = [50, 100, 200, 500, 1_000, 2_000, 10_000, 20_000, 30_000];
+/// How many bytes of output one append takes to the sink, give or take a record.
+const BATCH_MAX: usize = 1 << 20;
+/// How long a sink that is out of reach is tried, unless said otherwise.
+const OUTAGE_MAX: Duration = Duration::from_secs(60);
+/// The first and the longest wait between two tries of it.
+const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// The one writer of a build's log: steps put records in, [`LogWriter::pump`] carries them to the
 /// sink in order and in batches. Clones share everything.
@@ -41,6 +45,7 @@ struct State {
     lost: Option<Lost>,
     pump: Option<Waker>,
     waiters: Vec<Waker>,
+    outage_max: Duration,
 }
 
 #[derive(Debug)]
@@ -58,6 +63,17 @@ struct Lost {
     why: String,
 }
 
+impl Pending {
+    /// How many bytes of output it holds.
+    fn len(&self) -> usize {
+        match (&self.bytes, &self.record.body) {
+            (Some((_, bytes)), _) => bytes.len(),
+            (None, LogBody::Bytes { data, .. }) => data.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl LogWriter {
     /// A writer that goes on at `at`, where the log ends now.
     pub fn new(
@@ -67,8 +83,16 @@ impl LogWriter {
         redactor: Redactor,
         at: Offset,
     ) -> Self {
-        let state = Mutex::new(State { at, ..State::default() });
+        let state = Mutex::new(State { at, outage_max: OUTAGE_MAX, ..State::default() });
         Self(Arc::new(Inner { build, sink, clock, redactor, state }))
+    }
+
+    /// Says how long a sink that is out of reach is tried before output is given up for a gap; a
+    /// minute without it. Steps that print meanwhile wait once 1 MiB is behind.
+    #[must_use]
+    pub fn outage_max(self, time: Duration) -> Self {
+        self.lock().outage_max = time;
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -214,8 +238,8 @@ impl LogWriter {
     /// whose fate is unknown may mean that it did arrive.
     async fn append(&self, at: Offset, end: Offset, batch: &[LogRecord]) -> Result<()> {
         let Inner { build, sink, clock, .. } = &*self.0;
-        let mut waits = RETRY_MS.into_iter();
-        let mut unsure = false;
+        let outage_max = self.lock().outage_max;
+        let (mut wait, mut waited, mut unsure) = (RETRY_WAITS.0, Duration::ZERO, false);
         loop {
             let error = match sink.append(build, at, batch).await {
                 Ok(_) => return Ok(()),
@@ -231,10 +255,14 @@ impl LogWriter {
             if error.retry_status() != Status::Temporary {
                 return Err(error);
             }
-            let Some(wait_ms) = waits.next() else { return Err(error) };
+            if waited >= outage_max {
+                return Err(error);
+            }
             tracing::debug!(%build, ?error, "the log sink is tried again");
             unsure = true;
-            clock.sleep(Duration::from_millis(wait_ms)).await;
+            clock.sleep(wait).await;
+            waited += wait;
+            wait = (wait * 2).min(RETRY_WAITS.1);
         }
     }
 }
@@ -278,7 +306,12 @@ impl State {
             attempt: l.attempt,
             body: LogBody::Gap { bytes: l.bytes, why: l.why },
         });
-        let pending = self.pending.drain(..).map(|p| {
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(next) = self.pending.get(count).filter(|_| bytes < BATCH_MAX) {
+            bytes += next.len();
+            count += 1;
+        }
+        let pending = self.pending.drain(..count).map(|p| {
             let mut record = p.record;
             if let Some((stream, bytes)) = p.bytes {
                 record.body = LogBody::Bytes { stream, data: bytes.freeze() };
@@ -290,15 +323,16 @@ impl State {
             at = record.end();
             batch.push(record);
         }
-        self.pending_bytes = 0;
+        self.pending_bytes -= bytes.min(self.pending_bytes);
         self.busy = !batch.is_empty();
         (self.at, batch)
     }
 
     fn put_back(&mut self, batch: Vec<LogRecord>) {
         for record in batch.into_iter().rev() {
-            self.pending_bytes += record.width() as usize;
-            self.pending.push_front(Pending { record, bytes: None });
+            let pending = Pending { record, bytes: None };
+            self.pending_bytes += pending.len();
+            self.pending.push_front(pending);
         }
     }
 
@@ -317,3 +351,6 @@ impl State {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

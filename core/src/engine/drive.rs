@@ -115,7 +115,8 @@ impl<'e> Driver<'e> {
             tools.clock.clone(),
             Redactor::new(),
             at,
-        );
+        )
+        .outage_max(engine.policy.outage_max);
         if journal.iter().any(|r| matches!(r.event, Event::StepStarted { .. })) {
             conceal_given(tools, &state, log.redactor()).await;
         }
@@ -135,8 +136,10 @@ impl<'e> Driver<'e> {
             notices: FuturesUnordered::new(),
             pins: mpsc::unbounded(),
         };
-        if driver.state.phase() != Phase::Finished {
-            driver.adopt().await?;
+        match driver.state.phase() {
+            // Whoever ended it may have died before anybody was told.
+            Phase::Finished => driver.tell(),
+            _ => driver.adopt().await?,
         }
         Ok(driver)
     }
@@ -308,7 +311,7 @@ impl<'e> Driver<'e> {
             Timer::BuildTimeout => {
                 let reason = "the build took longer than its plan allows".to_owned();
                 let cause = CancelCause::Timeout;
-                self.record(Command::Cancel { cause, reason, force: false }).await
+                self.record(Command::Cancel { cause, reason, force: false, by: None }).await
             }
             Timer::Due { step, attempts } => match self.state.step(step) {
                 crate::StepPhase::Delayed { attempts: now } if *now == attempts => {

@@ -4,15 +4,13 @@ use super::Engine;
 use crate::{
     CancelToken, ErrorKind, Result, Status,
     port::{Lease, Node, Queue, Settlement},
+    tenure::{OUTAGE_WAITS, Tenure},
 };
 use futures::{
     FutureExt,
     future::{Either, select},
 };
 use std::{sync::Arc, time::Duration};
-
-/// The first and the longest wait between two questions to a queue that is out of reach.
-const OUTAGE_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Takes builds from a queue and drives them, one at a time. Run as many side by side as the node
 /// has slots.
@@ -64,11 +62,20 @@ impl Worker {
         }
     }
 
+    /// Drives the build of a lease that is held already, such as one that this node got before its
+    /// process died, and gives the lease back. A step that runs still is reattached to.
+    ///
+    /// Errors as [`Worker::run`] ends with.
+    pub async fn resume(&self, lease: Lease) -> Result<()> {
+        self.work(lease).await
+    }
+
     /// Drives one build.
     async fn work(&self, lease: Lease) -> Result<()> {
+        let tenure = Tenure::new(&*self.queue, &*self.engine.tools.clock, self.ttl);
         let driven = {
             let drive = self.engine.drive(&lease.job.build).boxed();
-            let hold = self.hold(lease.clone()).boxed();
+            let hold = tenure.hold(lease.clone()).boxed();
             match select(drive, hold).await {
                 Either::Left((driven, _)) => driven.map(drop),
                 // The lease is gone, so somebody else will drive: stop at once, as in a crash.
@@ -83,36 +90,6 @@ impl Worker {
                 Settlement::Again(self.engine.tools.clock.now().plus(Duration::from_secs(1)))
             }
         };
-        self.settle(&lease, how).await
-    }
-
-    /// Gives a lease back; tries for as long as it would last, and then it expires by itself.
-    async fn settle(&self, lease: &Lease, how: Settlement) -> Result<()> {
-        let clock = &self.engine.tools.clock;
-        let (until, mut wait) = (clock.now().plus(self.ttl), OUTAGE_WAITS.0);
-        loop {
-            match self.queue.settle(lease, how).await {
-                // Not ours any more; or it was given back, and the answer was lost.
-                Err(e) if e.kind() == ErrorKind::Conflict => return Ok(()),
-                Err(e) if e.retry_status() == Status::Temporary && clock.now() < until => {
-                    tracing::warn!(error = ?e, "a lease was not given back yet");
-                    clock.sleep(wait).await;
-                    wait = (wait * 2).min(OUTAGE_WAITS.1);
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// Renews a lease for as long as it can; returns why it could not.
-    async fn hold(&self, mut lease: Lease) -> crate::Error {
-        loop {
-            self.engine.tools.clock.sleep(self.ttl / 3).await;
-            match self.queue.renew(&lease, self.ttl).await {
-                Ok(renewed) => lease = renewed,
-                Err(e) if e.kind() == ErrorKind::Conflict => return e,
-                Err(e) => tracing::warn!(error = ?e, "a lease was not renewed yet"),
-            }
-        }
+        tenure.settle(&lease, how).await
     }
 }

@@ -12,12 +12,19 @@ use std::{sync::Arc, time::Duration};
 pub struct Retry {
     clock: Arc<dyn Clock>,
     attempts: Attempts,
+    wait_max: Duration,
 }
 
 impl Retry {
     /// Tries up to so many times, with the waits of [`Attempts::backoff`].
     pub fn new(clock: Arc<dyn Clock>, attempts: Attempts) -> Self {
-        Self { clock, attempts }
+        Self { clock, attempts, wait_max: Attempts::BACKOFF_MAX }
+    }
+
+    /// Waits no longer than this between two calls, so that the end of a long outage is soon seen.
+    #[must_use]
+    pub fn wait_max(self, wait_max: Duration) -> Self {
+        Self { wait_max, ..self }
     }
 
     /// How long to wait before the next attempt; the error itself if there is to be none.
@@ -33,7 +40,7 @@ impl Retry {
             .status(Status::Persistent));
         }
         tracing::debug!(op = call.op, attempt, ?error, "tried again");
-        Ok(self.attempts.backoff(attempt))
+        Ok(self.attempts.backoff(attempt).min(self.wait_max))
     }
 }
 

@@ -75,11 +75,26 @@ impl State {
         (slots > 0).then_some(Resources { cpu_millis, memory_bytes })
     }
 
+    /// How many leases each group has.
+    fn groups(&self, now: Timestamp) -> BTreeMap<&String, u32> {
+        let mut groups = BTreeMap::new();
+        for waiting in self.jobs.values().filter(|w| w.holder(now).is_some()) {
+            for group in waiting.job.limits.keys() {
+                *groups.entry(group).or_default() += 1;
+            }
+        }
+        groups
+    }
+
     /// The job that is this node's turn.
     fn pick(&self, node: &Node, now: Timestamp) -> Option<BuildId> {
         let free = self.free(node, now)?;
+        let groups = self.groups(now);
+        let within = |(group, max): (&String, &u32)| groups.get(group).unwrap_or(&0) < max;
         let can = |w: &&Waiting| {
-            w.free_at(now).is_none() && w.job.placement.fits(&node.id, &node.labels, free)
+            w.free_at(now).is_none()
+                && w.job.placement.fits(&node.id, &node.labels, free)
+                && w.job.limits.iter().all(within)
         };
         let mut best: BTreeMap<&Owner, &Waiting> = BTreeMap::new();
         for waiting in self.jobs.values().filter(can) {

@@ -32,7 +32,8 @@ pub struct BuildSummary {
 }
 
 /// Which builds a list shows: those that satisfy everything that is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BuildFilter {
     /// The beginning of their id.
     pub id_prefix: Option<String>,
@@ -63,7 +64,7 @@ impl PageToken {
 }
 
 /// Which part of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// How many builds at most.
     pub max: usize,

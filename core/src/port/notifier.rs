@@ -15,9 +15,25 @@ pub struct Notice {
     pub event: Event,
 }
 
-/// Tells others. Delivery is at least once for as long as a driver lives, and never holds up a build.
+/// Tells others.
+///
+/// A notifier that an engine has is told beside the work, for as long as a driver lives: what
+/// fails then is not told again. With a [`Courier`](crate::Courier) delivery is at least once,
+/// whoever dies meanwhile, and never holds up a build.
 #[async_trait]
 pub trait Notifier: Debug + Send + Sync + 'static {
     /// Delivers a notice.
+    ///
+    /// # Promises
+    ///
+    /// - Once it returned, the other side has the notice; told twice, it can tell by the key.
+    /// - An error that is not [`Permanent`](crate::Status::Permanent) may pass; one that is means
+    ///   that this notice will never be taken.
     async fn notify(&self, notice: &Notice) -> Result<()>;
+
+    /// Whether it would tell anybody of such an event. Of what it would not, nobody need remind it.
+    fn wants(&self, event: &Event) -> bool {
+        let _ = event;
+        true
+    }
 }

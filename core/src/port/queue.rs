@@ -1,10 +1,11 @@
 use super::Node;
 use crate::{BuildId, Owner, Placement, Result, Timestamp};
 use async_trait::async_trait;
-use std::{fmt::Debug, time::Duration};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 /// A build that waits for a driver.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The build.
     pub build: BuildId,
@@ -14,6 +15,10 @@ pub struct Job {
     pub priority: i32,
     /// Where it may run.
     pub placement: Placement,
+    /// Groups it belongs to, such as `branch=main`, and for each how many leases of the group
+    /// there may be for this job to get one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, u32>,
     /// Before this time it waits.
     pub not_before: Timestamp,
 }
@@ -26,13 +31,14 @@ impl Job {
             owner,
             priority: 0,
             placement: Placement::default(),
+            limits: BTreeMap::new(),
             not_before: Timestamp::default(),
         }
     }
 }
 
 /// The right to drive one build until it expires.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// What to drive.
     pub job: Job,
@@ -43,7 +49,8 @@ pub struct Lease {
 }
 
 /// What becomes of a job whose lease is given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Settlement {
     /// It is over.
     Done,
@@ -55,7 +62,7 @@ pub enum Settlement {
 ///
 /// Which job a node gets: of those it can run, one of the owner with the fewest leases that have
 /// not expired; of that owner's the one of the highest priority; of those the oldest. A job that
-/// nobody can run holds up nobody.
+/// nobody can run, or that a limit of one of its groups holds back, holds up nobody.
 #[async_trait]
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Adds a job.

@@ -1,13 +1,15 @@
 use crate::{BuildId, Event, Recorded, Result, Seq, Timestamp};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::{fmt::Debug, time::Duration};
 
 /// An event to be written, with the time it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When, by the writer's clock.
     pub at: Timestamp,
     /// What happened.
+    #[serde(flatten)]
     pub event: Event,
 }
 

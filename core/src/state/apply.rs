@@ -1,7 +1,7 @@
 use super::{BuildState, StepPhase, Stop};
 use std::sync::Arc;
 
-use crate::{Event, Failure, FailureClass, StepId, event::CancelCause};
+use crate::{Event, Failure, FailureClass, NodeId, Output, StepId, event::CancelCause};
 
 /// An event that cannot follow what came before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +44,13 @@ impl BuildState {
                 }
                 self.outcome = Some(outcome.clone());
             }
+            Event::StepReused { step, output, node, .. } => self.reuse_step(*step, output, node)?,
             Event::StepStarted { step, attempt } => self.start(*step, *attempt)?,
             Event::StepPinned { step, attempt, revision } => {
-                self.expect_running(*step, *attempt)?;
+                match self.get(*step)? {
+                    StepPhase::Waiting { attempts: 0 } if *attempt == 0 && self.is_untouched() => {}
+                    _ => drop(self.expect_running(*step, *attempt)?),
+                }
                 if self.pins.get(step).is_some_and(|old| old != revision) {
                     return Err("the step is pinned to something else");
                 }
@@ -60,6 +64,9 @@ impl BuildState {
             }
             Event::StepSucceeded { step, attempt, output } => {
                 self.expect_running(*step, *attempt)?;
+                if let (Some(_), Some((_, node))) = (&output.image, &self.driver) {
+                    self.images.insert(*step, node.clone());
+                }
                 self.set(*step, StepPhase::Succeeded(Arc::new((**output).clone())));
             }
             Event::StepFailed { step, attempt, failure } => {
@@ -93,6 +100,24 @@ impl BuildState {
             StepPhase::Running { attempt: now, timed_out } if *now == attempt => Ok(*timed_out),
             _ => Err("that attempt is not running"),
         }
+    }
+
+    fn reuse_step(
+        &mut self,
+        step: StepId,
+        output: &Output,
+        node: &Option<NodeId>,
+    ) -> Result<(), &'static str> {
+        match self.get(step)? {
+            StepPhase::Waiting { attempts: 0 } if self.is_untouched() => {}
+            _ => return Err("the step may run already"),
+        }
+        if let Some(node) = node {
+            self.images.insert(step, node.clone());
+        }
+        self.reused.insert(step);
+        self.set(step, StepPhase::Succeeded(Arc::new(output.clone())));
+        Ok(())
     }
 
     fn start(&mut self, step: StepId, attempt: u8) -> Result<(), &'static str> {

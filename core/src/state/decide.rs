@@ -1,6 +1,7 @@
 use super::{BuildState, Phase, StepPhase};
 use crate::{
-    DriverId, Event, Failure, FailureClass, NodeId, Output, Revision, StepId, event::CancelCause,
+    Actor, DriverId, Event, Failure, FailureClass, NodeId, Output, Revision, StepId,
+    event::CancelCause,
 };
 
 /// What the outside asks of a build, or tells it.
@@ -23,6 +24,8 @@ pub enum Command {
         reason: String,
         /// Whether after-steps are to stop too.
         force: bool,
+        /// Who asks, where somebody does and is known.
+        by: Option<Actor>,
     },
     /// A step resolved a moving name.
     Pin {
@@ -62,6 +65,12 @@ pub enum Refusal {
     /// Too late.
     #[error("the build is already finished")]
     Finished,
+    /// Too early.
+    #[error("the build is not finished")]
+    Unfinished,
+    /// There is nothing to go on from.
+    #[error("the build succeeded")]
+    Succeeded,
     /// A late or mistaken word.
     #[error("attempt {attempt} of step {step} is not running")]
     NotRunning {
@@ -92,9 +101,9 @@ impl BuildState {
                 let kept = kept.into_iter().filter(runs).collect();
                 Ok(vec![Event::Adopted { driver, node, kept }])
             }
-            Command::Cancel { cause, reason, force } => Ok(match self.stop {
+            Command::Cancel { cause, reason, force, by } => Ok(match self.stop {
                 Some(stop) if stop.force || !force => vec![],
-                _ => vec![Event::CancelRequested { cause, reason, force }],
+                _ => vec![Event::CancelRequested { cause, reason, force, by }],
             }),
             Command::Pin { step, attempt, revision } => {
                 self.timed_out(step, attempt)?;

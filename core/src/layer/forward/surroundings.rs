@@ -2,7 +2,7 @@
 
 use crate::layer::{Again, Around, Call, Layered};
 use crate::{
-    BuildId, Owner, RelPath, Result, Secret, SecretRef,
+    BuildId, Event, Owner, RelPath, Result, Secret, SecretRef,
     port::{ByteStream, Notice, Notifier, Secrets, Workspaces},
 };
 use async_trait::async_trait;
@@ -13,6 +13,10 @@ impl<P: Notifier + ?Sized, A: Around> Notifier for Layered<P, A> {
     async fn notify(&self, notice: &Notice) -> Result<()> {
         let call = Call::new("Notifier::notify", Again::Safe).build(&notice.build.build);
         self.around.around(call, || self.inner.notify(notice)).await
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        self.inner.wants(event)
     }
 }
 
