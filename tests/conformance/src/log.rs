@@ -4,10 +4,12 @@
 //! `kiln_conformance::log_suite!(Fresh::new(Arc::new(Both(sink, reader))))`. A durable log adds
 //! [`Fresh::reopen`](crate::Fresh::reopen).
 
+mod at_close;
 mod both;
 mod reads;
 mod writes;
 
+pub use at_close::AtClose;
 pub use both::Both;
 pub use reads::*;
 pub use writes::*;

@@ -27,6 +27,7 @@ macro_rules! queue_suite {
             an_expired_lease_can_be_renewed_until_another_has_it
             an_older_holder_can_neither_renew_nor_settle
             a_token_never_comes_again
+            a_token_that_was_never_given_is_refused
             a_settled_job_is_gone
             a_job_given_back_waits_for_its_time
             a_removed_job_is_gone_and_its_holder_learns_it
@@ -44,6 +45,7 @@ macro_rules! queue_suite {
             a_node_has_no_more_leases_than_slots
             a_node_gives_no_more_than_it_has
             a_drained_node_gets_nothing
+            no_group_has_more_leases_than_a_job_allows
             jobs_outlive_the_process
         }
     };

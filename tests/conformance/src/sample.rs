@@ -1,7 +1,7 @@
 //! Things to store: one of each kind, with texts that are hard to keep.
 
 use kiln::{
-    BoxName, BoxSpec, BuildId, BuildSpec, CancelCause, Command, DriverId, Event, Failure,
+    Actor, BoxName, BoxSpec, BuildId, BuildSpec, CancelCause, Command, DriverId, Event, Failure,
     FailureClass, ImageRef, NodeId, Op, Outcome, Output, Owner, Plan, Recipe, Revision, Seq, Step,
     StepId, Timestamp, When,
     port::{BuildSummary, Entry, Job, Node},
@@ -39,10 +39,14 @@ pub fn plan() -> Plan {
     plan.finish().expect("a plan in a test is one")
 }
 
+fn actor() -> Actor {
+    Actor { owner: Owner::local(), name: Some(TEXT.into()) }
+}
+
 /// The first event of a journal.
 pub fn accepted() -> Event {
     let labels = BTreeMap::from([("why".to_owned(), TEXT.to_owned())]);
-    Event::Accepted { plan: plan(), owner: Owner::local(), labels }
+    Event::Accepted { plan: plan(), owner: Owner::local(), labels, by: Some(actor()) }
 }
 
 /// The last event of a journal.
@@ -62,7 +66,13 @@ pub fn events() -> Vec<Event> {
     let node = NodeId::new("n.1").expect("a name in a test is an id");
     vec![
         accepted(),
-        Event::Adopted { driver, node, kept: vec![StepId(0), step] },
+        Event::Adopted { driver, node: node.clone(), kept: vec![StepId(0), step] },
+        Event::StepReused {
+            step,
+            of: build("former"),
+            output: Box::new(output.clone()),
+            node: Some(node.clone()),
+        },
         Event::StepStarted { step, attempt },
         Event::StepPinned { step, attempt, revision },
         Event::StepTimedOut { step, attempt },
@@ -70,7 +80,12 @@ pub fn events() -> Vec<Event> {
         Event::StepFailed { step, attempt, failure },
         Event::StepDue { step },
         Event::StepSkipped { step },
-        Event::CancelRequested { cause: CancelCause::Timeout, reason: TEXT.into(), force: true },
+        Event::CancelRequested {
+            cause: CancelCause::Timeout,
+            reason: TEXT.into(),
+            force: true,
+            by: Some(actor()),
+        },
         finished(),
     ]
 }

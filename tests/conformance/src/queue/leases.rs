@@ -147,6 +147,27 @@ pub async fn a_token_never_comes_again<Q: Queue + ?Sized>(queue: Fresh<Q>) {
     }
 }
 
+/// Whoever makes a lease up, of a job that waits or of one that is leased, holds nothing.
+pub async fn a_token_that_was_never_given_is_refused<Q: Queue + ?Sized>(queue: Fresh<Q>) {
+    let n = node("n", 9);
+    queue.push(job("x", "o")).await.unwrap();
+    let until = queue.clock().now().plus(LONG);
+    for token in [0, 1, u64::MAX] {
+        let made_up = Lease { job: job("x", "o"), token, until };
+        let renewed = queue.renew(&made_up, LONG).await;
+        expect_kind(renewed, ErrorKind::Conflict, "a lease that was made up");
+        let settled = queue.settle(&made_up, Settlement::Done).await;
+        expect_kind(settled, ErrorKind::Conflict, "a lease that was made up");
+    }
+    let lease = now(&*queue, &n).await.expect("the job is still there");
+    for token in [0, u64::MAX, lease.token.wrapping_add(1)] {
+        let made_up = Lease { token, ..lease.clone() };
+        let settled = queue.settle(&made_up, Settlement::Done).await;
+        expect_kind(settled, ErrorKind::Conflict, "a lease that was made up");
+    }
+    queue.settle(&lease, Settlement::Done).await.unwrap();
+}
+
 /// A job that is over is gone for everybody.
 pub async fn a_settled_job_is_gone<Q: Queue + ?Sized>(queue: Fresh<Q>) {
     let n = node("n", 2);

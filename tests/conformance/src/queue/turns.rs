@@ -4,11 +4,12 @@ use crate::{
     helpers::expect_kind,
     sample::{build, job, node},
 };
+use futures::future::join;
 use kiln::{
     ErrorKind, NodeId, Placement, Resources, Timestamp,
-    port::{Job, Queue, Settlement},
+    port::{Job, Lease, Queue, Settlement},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 async fn push(queue: &(impl Queue + ?Sized), name: &str, owner: &str, priority: i32) {
     queue.push(Job { priority, ..job(name, owner) }).await.expect("a push");
@@ -154,6 +155,55 @@ pub async fn a_drained_node_gets_nothing<Q: Queue + ?Sized>(queue: Fresh<Q>) {
     assert_eq!(now(&*queue, &n).await, None);
     queue.renew(&lease, LONG).await.unwrap();
     assert_eq!(turns(&*queue, &node("other", 9)).await, "y");
+}
+
+/// A job with a limit for a group waits until there are fewer leases of that group, over all nodes
+/// and owners, and holds up nobody; a job that does not name the group does not count.
+pub async fn no_group_has_more_leases_than_a_job_allows<Q: Queue + ?Sized>(queue: Fresh<Q>) {
+    let limits = |of: &[(&str, u32)]| of.iter().map(|(g, n)| ((*g).to_owned(), *n)).collect();
+    let jobs = [
+        ("a1", "ann", limits(&[("app", 2)])),
+        ("a2", "ann", limits(&[("app", 2)])),
+        ("b1", "bob", limits(&[("app", 2), ("bob", 1)])),
+        ("b2", "bob", limits(&[("bob", 1)])),
+        ("c1", "cem", limits(&[])),
+        ("never", "dan", limits(&[("app", 0)])),
+    ];
+    for (name, owner, limits) in jobs {
+        queue.push(Job { limits, ..job(name, owner) }).await.unwrap();
+    }
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        leases.push(now(&*queue, &node("n", 9)).await.unwrap());
+    }
+    let names = |leases: &[Lease]| -> String {
+        let names: Vec<_> = leases.iter().map(|l| l.job.build.to_string()).collect();
+        names.join(" ")
+    };
+    assert_eq!(names(&leases), "a1 b1 c1");
+    assert_eq!(now(&*queue, &node("other", 9)).await, None, "both groups are full");
+    assert_eq!(leases[1].job.limits, limits(&[("app", 2), ("bob", 1)]));
+    // Whoever waits is told.
+    let other = node("other", 9);
+    let settled = async { queue.settle(&leases[1], Settlement::Done).await.unwrap() };
+    let (got, ()) = join(queue.lease(&other, LONG, LONG), settled).await;
+    let mut got = vec![got.unwrap().unwrap()];
+    got.extend(now(&*queue, &other).await);
+    got.sort_by_key(|l| l.job.build.to_string());
+    assert_eq!(names(&got), "a2 b2");
+    assert_eq!(now(&*queue, &other).await, None);
+    // A lease that expired is none.
+    queue.settle(&got[0], Settlement::Done).await.unwrap();
+    queue.settle(&leases[0], Settlement::Done).await.unwrap();
+    queue.push(Job { limits: limits(&[("app", 1)]), ..job("a3", "ann") }).await.unwrap();
+    let short = queue.lease(&other, TTL, NONE).await.unwrap().unwrap();
+    assert_eq!(short.job.build, build("a3"));
+    queue.push(Job { limits: limits(&[("app", 1)]), ..job("a4", "ann") }).await.unwrap();
+    assert_eq!(now(&*queue, &other).await, None);
+    queue.clock().pass(TTL * 2).await;
+    let names: BTreeSet<_> = now(&*queue, &other).await.map(|l| l.job.build).into_iter().collect();
+    assert!(names.contains(&build("a3")) || names.contains(&build("a4")), "{names:?}");
+    assert_eq!(now(&*queue, &other).await, None);
 }
 
 /// For durable queues: jobs and leases are there when the queue is opened again.

@@ -1,5 +1,6 @@
 //! The suites, run on the memory adapters and on every layer around them.
 
+mod archive;
 mod effects;
 mod layers;
 mod memory;

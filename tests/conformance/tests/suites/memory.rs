@@ -116,3 +116,18 @@ fn every_promise_is_in_the_list_of_its_suite() {
         assert!(listed.split_whitespace().any(|l| l == name), "`{name}` is in no list");
     }
 }
+
+/// A notifier that is told by nobody, so that there is something to note.
+fn told() -> kiln::Notifiers {
+    let name = kiln::NotifierName::new("ci").expect("a legal name");
+    let one: Arc<dyn kiln::port::Notifier> = Arc::new(MemoryNotifier::default());
+    Arc::new([(name, one)].into())
+}
+
+mod store_with_an_outbox {
+    use super::*;
+    kiln_conformance::store_suite!(with_clock(|c| {
+        let (store, queue) = (MemoryStore::with_clock(c), MemoryQueue::default());
+        kiln::Outbox::new(Arc::new(store), Arc::new(queue), told())
+    }));
+}
