@@ -14,8 +14,11 @@ use std::{
 const OP: &str = "Sqlite::open";
 /// Marks the file as ours: "KILN" in ASCII.
 const APPLICATION_ID: i64 = 0x4b49_4c4e;
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+    include_str!("../migrations/0003.sql"),
+];
 /// How long to wait for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to look whether it still does. Whoever writes all the time gives way for moments

@@ -4,7 +4,7 @@ use crate::{
     client::SqliteDb,
     error::{Stop, json},
     news::Topic,
-    turn,
+    turn::{self, Shape},
 };
 use async_trait::async_trait;
 use futures::future::select;
@@ -70,10 +70,11 @@ fn push(c: &Connection, job: &Job, placement: &str, now: Timestamp) -> Result<()
 }
 
 /// Takes a job out, if it is there and has this lease where one is given.
-fn take(c: &Connection, build: &BuildId, token: Option<u64>) -> rusqlite::Result<bool> {
+fn take(c: &Connection, build: &BuildId, token: Option<i64>) -> rusqlite::Result<bool> {
     let shape: Option<i64> = c
         .prepare_cached(
-            "DELETE FROM job WHERE build = ?1 AND token = coalesce(?2, token) RETURNING shape",
+            "DELETE FROM job WHERE build = ?1 AND (?2 IS NULL OR token = ?2 AND token > 0)
+             RETURNING shape",
         )?
         .query_row(params![build.as_str(), token], |r| r.get(0))
         .optional()?;
@@ -83,6 +84,11 @@ fn take(c: &Connection, build: &BuildId, token: Option<u64>) -> rusqlite::Result
     )?
     .execute([shape])?;
     Ok(true)
+}
+
+/// The token of a lease; none that was ever given if it is one that SQLite cannot keep.
+fn token(lease: &Lease) -> i64 {
+    i64::try_from(lease.token).unwrap_or(0)
 }
 
 /// `Conflict` unless the lease still counts.
@@ -99,9 +105,10 @@ fn held(counts: bool, build: &BuildId, op: &'static str) -> Result<(), Stop> {
 impl Queue for SqliteQueue {
     async fn push(&self, job: Job) -> Result<()> {
         const OP: &str = "Queue::push";
-        let placement = json(OP, &job.placement)?;
+        let shape = Shape { placement: job.placement.clone(), limits: job.limits.clone() };
+        let shape = json(OP, &shape)?;
         let now = self.clock.now();
-        self.db.write(OP, Topic::Queue, move |c| push(c, &job, &placement, now)).await
+        self.db.write(OP, Topic::Queue, move |c| push(c, &job, &shape, now)).await
     }
 
     async fn lease(&self, node: &Node, ttl: Duration, patience: Duration) -> Result<Option<Lease>> {
@@ -127,12 +134,13 @@ impl Queue for SqliteQueue {
     async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease> {
         const OP: &str = "Queue::renew";
         let until = self.clock.now().plus(ttl);
-        let (build, token) = (lease.job.build.clone(), lease.token);
+        let (build, token) = (lease.job.build.clone(), token(lease));
         self.db
             .write(OP, Topic::Quiet, move |c| {
                 let counts = c
                     .prepare_cached(
-                        "UPDATE job SET held = 1, wakes = ?3 WHERE build = ?1 AND token = ?2",
+                        "UPDATE job SET held = 1, wakes = ?3
+                         WHERE build = ?1 AND token = ?2 AND token > 0",
                     )?
                     .execute(params![build.as_str(), token, stored(until)])?;
                 held(counts > 0, &build, OP)
@@ -144,7 +152,7 @@ impl Queue for SqliteQueue {
     async fn settle(&self, lease: &Lease, how: Settlement) -> Result<()> {
         const OP: &str = "Queue::settle";
         let now = self.clock.now();
-        let (build, token) = (lease.job.build.clone(), lease.token);
+        let (build, token) = (lease.job.build.clone(), token(lease));
         self.db
             .write(OP, Topic::Queue, move |c| {
                 let counts = match how {
@@ -152,7 +160,7 @@ impl Queue for SqliteQueue {
                     Settlement::Again(not_before) => {
                         let sql = "UPDATE job SET token = 0, holder = NULL, held = 0,
                                        not_before = ?3, wakes = CASE WHEN ?3 > ?4 THEN ?3 END
-                                   WHERE build = ?1 AND token = ?2";
+                                   WHERE build = ?1 AND token = ?2 AND token > 0";
                         let args = params![build.as_str(), token, stored(not_before), stored(now)];
                         c.prepare_cached(sql)?.execute(args)? > 0
                     }

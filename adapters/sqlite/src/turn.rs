@@ -10,6 +10,7 @@ use kiln::{
     port::{Job, Lease, Node},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, btree_map::Entry},
@@ -32,8 +33,19 @@ const WAKE: &str = "UPDATE job SET wakes = NULL, held = 0 WHERE wakes <= ?1";
 const NEXT_WAKE: &str = "SELECT min(wakes) FROM job WHERE wakes IS NOT NULL";
 /// What a node has.
 const HELD: &str = "SELECT shape FROM job WHERE held = 1 AND holder = ?1";
+/// How many leases each placement has.
+const SHAPES: &str = "SELECT shape, count(*) FROM job WHERE held = 1 GROUP BY shape";
 /// How many leases each owner has.
 const LEASES: &str = "SELECT owner, count(*) FROM job WHERE held = 1 GROUP BY owner";
+
+/// What jobs of one lane have in common, as the table `shape` keeps it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Shape {
+    #[serde(flatten)]
+    pub(crate) placement: Placement,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) limits: BTreeMap<String, u32>,
+}
 
 /// An owner and a placement.
 type Lane = (String, i64);
@@ -75,7 +87,7 @@ pub(crate) fn lease(
     ttl: Duration,
 ) -> Result<Result<Lease, Option<Timestamp>>, Stop> {
     c.prepare_cached(WAKE)?.execute([stored(now)])?;
-    let Some((head, placement)) = pick(c, node)? else {
+    let Some((head, shape)) = pick(c, node)? else {
         let again: Option<u64> = c.prepare_cached(NEXT_WAKE)?.query_row([], |r| r.get(0))?;
         return Ok(Err(again.map(Timestamp)));
     };
@@ -88,18 +100,32 @@ pub(crate) fn lease(
         build: BuildId::new(&head.build).map_err(|e| unreadable(OP, "a job cannot be read", e))?,
         owner: Owner::new(&head.owner).map_err(|e| unreadable(OP, "a job cannot be read", e))?,
         priority: head.priority,
-        placement,
+        placement: shape.placement,
+        limits: shape.limits,
         not_before: Timestamp(head.not_before),
     };
     Ok(Ok(Lease { job, token, until }))
 }
 
-fn placement(c: &Connection, shape: i64) -> Result<Placement, Stop> {
+fn shape(c: &Connection, shape: i64) -> Result<Shape, Stop> {
     let text: String = c
         .prepare_cached("SELECT placement FROM shape WHERE id = ?1")?
         .query_row([shape], |r| r.get(0))?;
     Ok(serde_json::from_str(&text)
         .map_err(|e| unreadable(OP, "the placement of a job cannot be read", e))?)
+}
+
+/// How many leases each group has.
+fn groups(c: &Connection) -> Result<BTreeMap<String, u32>, Stop> {
+    let mut groups = BTreeMap::new();
+    let mut held = c.prepare_cached(SHAPES)?;
+    for row in held.query_map([], |r| Ok((r.get(0)?, r.get::<_, u32>(1)?)))? {
+        let (id, count) = row?;
+        for group in shape(c, id)?.limits.into_keys() {
+            *groups.entry(group).or_default() += count;
+        }
+    }
+    Ok(groups)
 }
 
 /// What the leases of a node leave free, if it has a slot left. A resource a node has 0 of is one
@@ -113,8 +139,8 @@ fn free(c: &Connection, node: &Node) -> Result<Option<Resources>, Stop> {
         return Ok(None);
     }
     let mut held = c.prepare_cached(HELD)?;
-    for shape in held.query_map([node.id.as_str()], |r| r.get(0))? {
-        let used = placement(c, shape?)?.resources;
+    for id in held.query_map([node.id.as_str()], |r| r.get(0))? {
+        let used = shape(c, id?)?.placement.resources;
         cpu_millis = cpu_millis.saturating_sub(used.cpu_millis);
         memory_bytes = memory_bytes.saturating_sub(used.memory_bytes);
         slots = slots.saturating_sub(1);
@@ -135,9 +161,11 @@ fn after(c: &Connection, lane: Option<&Lane>) -> rusqlite::Result<Option<Head>> 
 }
 
 /// The job that is this node's turn.
-fn pick(c: &Connection, node: &Node) -> Result<Option<(Head, Placement)>, Stop> {
+fn pick(c: &Connection, node: &Node) -> Result<Option<(Head, Shape)>, Stop> {
     let Some(free) = free(c, node)? else { return Ok(None) };
-    let mut shapes: BTreeMap<i64, (Placement, bool)> = BTreeMap::new();
+    let groups = groups(c)?;
+    let within = |(group, max): (&String, &u32)| groups.get(group).unwrap_or(&0) < max;
+    let mut shapes: BTreeMap<i64, (Shape, bool)> = BTreeMap::new();
     let mut best: BTreeMap<String, Head> = BTreeMap::new();
     let mut lane = None;
     while let Some(head) = after(c, lane.as_ref())? {
@@ -145,9 +173,10 @@ fn pick(c: &Connection, node: &Node) -> Result<Option<(Head, Placement)>, Stop> 
         let fits = match shapes.entry(head.shape) {
             Entry::Occupied(known) => known.get().1,
             Entry::Vacant(new) => {
-                let placement = placement(c, head.shape)?;
-                let fits = placement.fits(&node.id, &node.labels, free);
-                new.insert((placement, fits)).1
+                let shape = shape(c, head.shape)?;
+                let fits = shape.placement.fits(&node.id, &node.labels, free)
+                    && shape.limits.iter().all(within);
+                new.insert((shape, fits)).1
             }
         };
         if fits && best.get(&head.owner).is_none_or(|b| head.rank() < b.rank()) {
@@ -157,7 +186,7 @@ fn pick(c: &Connection, node: &Node) -> Result<Option<(Head, Placement)>, Stop> 
     let leases = leases(c)?;
     let count = |h: &Head| leases.get(&h.owner).copied().unwrap_or(0);
     let first = best.into_values().min_by_key(|h| (count(h), h.age));
-    Ok(first.and_then(|h| shapes.remove(&h.shape).map(|(placement, _)| (h, placement))))
+    Ok(first.and_then(|h| shapes.remove(&h.shape).map(|(shape, _)| (h, shape))))
 }
 
 /// How many leases each owner has.
@@ -203,6 +232,7 @@ mod tests {
             (NEXT_WAKE, ["", ""]),
             (HELD, ["n0", ""]),
             (LEASES, ["", ""]),
+            (SHAPES, ["", ""]),
         ] {
             let mut statement = c.prepare(sql).unwrap();
             let args = &args[..statement.parameter_count()];

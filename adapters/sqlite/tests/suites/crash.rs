@@ -7,6 +7,7 @@ use kiln_sqlite::SqliteDb;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::mpsc,
     time::Duration,
 };
 
@@ -138,58 +139,81 @@ fn processes_share_a_queue() {
     const JOBS: usize = 60;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kiln.db");
-    let mut children: Vec<_> = (0..3)
-        .map(|i| Child::new("crash::a_child_leases", format!("{}=n{i}", path.display())))
-        .collect();
-    common::run(async {
+    let child = |ttl: Duration| {
+        Child::new("crash::a_child_leases", format!("{}={}", path.display(), ttl.as_millis()))
+    };
+    let mut children = [child(LONG), child(LONG), child(LONG)];
+    let hear = told_by(&mut children);
+    (0..3).for_each(|_| assert!(hear.recv_timeout(PATIENCE).unwrap().starts_with("by ")));
+    let push = async |name: &str, jobs: usize| {
         let db = SqliteDb::open(&path).unwrap();
-        for i in 0..JOBS {
+        for i in 0..jobs {
             let owner = Owner::new(format!("o{}", i % 4)).unwrap();
-            db.queue().push(Job::new(build(&format!("b{i}")), owner)).await.unwrap();
+            db.queue().push(Job::new(build(&format!("{name}{i}")), owner)).await.unwrap();
         }
-    });
-    let mut all: Vec<String> = Vec::new();
-    let mut parts = 0;
-    for child in &mut children {
-        let leased: Vec<_> = child.said("leased ").take_while(|l| l != "enough").collect();
-        parts += usize::from(!leased.is_empty());
-        all.extend(leased);
-    }
-    let unique: BTreeSet<_> = all.iter().collect();
-    assert_eq!((all.len(), unique.len()), (JOBS, JOBS), "{all:?}");
-    assert!(parts > 1, "one process had everything");
+    };
+    common::run(push("b", JOBS));
+    let by = leased(&hear, JOBS);
+    assert!(by.len() > 1, "one process had everything");
+    assert_eq!(by.values().sum::<usize>(), JOBS, "a job went to two: {by:?}");
     drop(children);
+
+    let mut short = [child(Duration::from_secs(2))];
+    let hear = told_by(&mut short);
+    common::run(push("c", 5));
+    leased(&hear, 5);
+    drop(short);
     common::run(async {
         let db = SqliteDb::open(&path).unwrap();
-        let mut again = 0;
-        while db.queue().lease(&node("heir"), TTL, TTL * 2).await.unwrap().is_some() {
-            again += 1;
-            if again == JOBS {
-                break;
-            }
+        for _ in 0..5 {
+            let lease = db.queue().lease(&node("heir"), LONG, PATIENCE).await.unwrap().unwrap();
+            assert!(lease.job.build.as_str().starts_with('c'), "{lease:?}");
         }
-        assert_eq!(again, JOBS);
     });
 }
 
-const TTL: Duration = Duration::from_secs(8);
+/// What processes that lease tell, in the order in which it is heard.
+fn told_by(children: &mut [Child]) -> mpsc::Receiver<String> {
+    let (tell, hear) = mpsc::channel();
+    for child in children {
+        let (mut said, tell) = (child.said("leased "), tell.clone());
+        std::thread::spawn(move || said.try_for_each(|line| tell.send(line)));
+    }
+    hear
+}
+
+/// Waits until so many different jobs were leased: how many by whom, as it was told.
+fn leased(hear: &mpsc::Receiver<String>, jobs: usize) -> BTreeMap<String, usize> {
+    let (mut seen, mut by) = (BTreeSet::new(), BTreeMap::new());
+    while seen.len() < jobs {
+        let line = hear.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("{e}: {seen:?}"));
+        if let Some((job, who)) = line.split_once(" by ") {
+            seen.insert(job.to_owned());
+            *by.entry(who.to_owned()).or_default() += 1;
+        }
+    }
+    by
+}
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(600);
+/// Longer than a machine stands still.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 #[ignore = "a child of the test above"]
 fn a_child_leases() {
     let Some(told) = common::told() else { return };
-    let (path, who) = told.to_str().unwrap().rsplit_once('=').unwrap();
+    let (path, ttl) = told.to_str().unwrap().rsplit_once('=').unwrap();
+    let ttl = Duration::from_millis(ttl.parse().unwrap());
     let db = SqliteDb::open(Path::new(path)).unwrap();
+    let who = std::process::id();
     common::run(async {
-        let queue = db.queue();
-        let mut patience = Duration::from_secs(30);
-        while let Some(lease) = queue.lease(&node(who), TTL, patience).await.unwrap() {
-            println!("leased {}", lease.job.build);
-            // Longer than any of the others needs to be told of a job, shorter than a lease.
-            patience = Duration::from_secs(2);
+        println!("leased by {who}");
+        loop {
+            let lease = db.queue().lease(&node(&format!("n{who}")), ttl, LONG).await.unwrap();
+            println!("leased {} by {who}", lease.unwrap().job.build);
         }
-        println!("leased enough");
-        tokio::time::sleep(Duration::from_secs(3600)).await;
     });
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// What this Kiln writes.
-const VERSION: usize = 2;
+const VERSION: usize = 3;
 
 fn golden(version: usize) -> PathBuf {
     let name = format!("../../tests/golden/sqlite/v{version}.sql");
@@ -45,7 +45,7 @@ fn events() -> [Event; 2] {
     let reason = "it's enough".to_owned();
     let cause = kiln::CancelCause::Request;
     [
-        Event::CancelRequested { cause, reason, force: false },
+        Event::CancelRequested { cause, reason, force: false, by: None },
         Event::Finished { outcome: Outcome::Cancelled },
     ]
 }
