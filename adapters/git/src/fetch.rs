@@ -60,7 +60,9 @@ pub(crate) struct Fetch<'a> {
 impl<'a> Fetch<'a> {
     pub(crate) async fn new(source: &'a GitSource, cx: &'a StepCx, into: &Path) -> Result<Self> {
         let (for_bench, place) = (cx.clone(), into.to_owned());
-        let bench = work::run(cx, FETCH, None, move |_| Workbench::new(&for_bench, &place)).await?;
+        let bench =
+            work::run(cx, FETCH, None, move |stop| Workbench::new(&for_bench, &place, stop))
+                .await?;
         let budget = Budget::new(source.config.bytes_max);
         Ok(Self { source, cx, bench, budget, repositories: 0, modules: 0 })
     }

@@ -3,6 +3,7 @@
 use crate::{
     dir::{Dir, is_astray},
     error::{self, FETCH},
+    work::Stop,
 };
 use kiln::{Error, ErrorKind, Result, StepCx};
 use std::{
@@ -55,7 +56,7 @@ fn remove(path: &Path) {
 impl Workbench {
     /// Makes a directory in the workspace, or beside `into` if that is not in the workspace. What
     /// earlier attempts of the step left there is removed.
-    pub(crate) fn new(cx: &StepCx, into: &Path) -> Result<Arc<Self>> {
+    pub(crate) fn new(cx: &StepCx, into: &Path, stop: &Stop) -> Result<Arc<Self>> {
         let io = |e| error::io(FETCH, "making a temporary directory", e);
         let base = base(cx, into);
         fs::create_dir_all(&base).map_err(io)?;
@@ -63,6 +64,8 @@ impl Workbench {
         for entry in fs::read_dir(&base).map_err(io)? {
             let entry = entry.map_err(io)?;
             if entry.file_name().to_string_lossy().starts_with(&mine) {
+                // A call that was given up before its thread got here would find its successor.
+                stop.check(FETCH)?;
                 // It may be going away by itself.
                 let _ = fs::remove_dir_all(entry.path());
             }
@@ -199,12 +202,30 @@ mod tests {
             let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             let step = TestStep::new().workspace(home.path());
             let into = home.path().join("src");
-            let bench = Workbench::new(step.cx(), &into).unwrap();
+            let bench = Workbench::new(step.cx(), &into, &Stop::default()).unwrap();
             fs::rename(bench.tree_path(), home.path().join("away")).unwrap();
             std::os::unix::fs::symlink(outside.path(), bench.tree_path()).unwrap();
             let e = bench.place(step.cx(), &into).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Denied, "{e:?}");
             assert!(fs::symlink_metadata(&into).is_err(), "the link is in place");
+        });
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_leaves_its_successor_alone() {
+        kiln_conformance::run("a_call_that_was_given_up_leaves_its_successor_alone", async {
+            let home = tempfile::tempdir().unwrap();
+            let step = TestStep::new().workspace(home.path());
+            let into = home.path().join("src");
+            let successor = Workbench::new(step.cx(), &into, &Stop::default()).unwrap();
+            let given_up = Stop::default();
+            given_up.set();
+            let e = Workbench::new(step.cx(), &into, &given_up).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Cancelled, "{e:?}");
+            assert!(successor.tree_path().is_dir());
+            // Whoever was not given up takes what the one before left.
+            Workbench::new(step.cx(), &into, &Stop::default()).unwrap();
+            assert!(!successor.tree_path().exists());
         });
     }
 }

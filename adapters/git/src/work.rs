@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -33,7 +37,7 @@ struct SetOnDrop(Stop);
 
 impl Drop for SetOnDrop {
     fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
+        self.0.set();
     }
 }
 
@@ -67,7 +71,7 @@ pub(crate) async fn run<T: Send + 'static>(
     let ended = match cx.cancel.race(&mut told).await {
         Ok(ended) => ended,
         Err(_) => {
-            stop.0.store(true, Ordering::Relaxed);
+            stop.set();
             drop(gate);
             let _ = timeout(PATIENCE, told).await;
             return Err(cx.cancelled(op));

@@ -1,11 +1,8 @@
 //! Connections to addresses that were judged.
 
 use super::Shared;
-use crate::{
-    address::{is_public, is_public_name},
-    error,
-};
-use kiln::{Error, ErrorKind, Result};
+use crate::{address::is_public_name, error};
+use kiln::{Error, ErrorKind, Result, net::is_public};
 use std::{
     fmt::Display,
     net::{IpAddr, SocketAddr, ToSocketAddrs},

@@ -5,7 +5,6 @@ use super::{
     connect::{connect, connect_to_proxy, judge_name},
 };
 use crate::{
-    address::is_public,
     error,
     proxy::{Proxy, ProxyError},
 };
@@ -17,7 +16,7 @@ use hyper::{
     header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use kiln::{Error, ErrorKind, Result, Secret};
+use kiln::{Error, ErrorKind, Result, Secret, net::is_public};
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
 use tokio::{
