@@ -127,6 +127,17 @@ impl Files {
         });
     }
 
+    /// Makes sure that the `.dockerignore` of the Dockerfile of this name is among the files, also
+    /// if it says itself that it is not wanted: so that whoever reads the files as a context again
+    /// reads them by the same rules.
+    pub fn keep_own_ignore(&mut self, dockerfile: &str) {
+        let name = format!("{dockerfile}.dockerignore");
+        let Some(text) = self.own_ignore.clone() else { return };
+        if !self.entries.iter().any(|e| e.path == Path::new(&name)) {
+            self.add(&name, text.as_bytes());
+        }
+    }
+
     /// How many bytes of files there are.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -265,7 +276,7 @@ pub(crate) fn unreadable(path: &Path, e: &io::Error) -> Error {
 
 /// A name inside the root, for a path that was given relative to it or absolute; `None` if it is
 /// elsewhere. Links are followed for the answer.
-pub(crate) fn name_inside(root: &Path, path: &Path) -> Option<String> {
+pub fn name_inside(root: &Path, path: &Path) -> Option<String> {
     let root = root.canonicalize().ok()?;
     let full = root.join(path);
     let real = full.canonicalize().ok()?;
@@ -326,6 +337,26 @@ mod tests {
         fs::write(dir.path().join("big"), vec![0; 5000]).unwrap();
         let e = Files::of(dir.path(), None, 4000, &CancelToken::new()).unwrap_err();
         assert!(e.to_string().contains("big (5000 bytes)"), "{e}");
+    }
+
+    #[test]
+    fn a_context_that_is_sent_elsewhere_keeps_its_rules() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = "Dockerfile.dockerignore";
+        fs::write(dir.path().join("Dockerfile"), "FROM scratch").unwrap();
+        let names =
+            |files: &Files| files.entries.iter().filter(|e| e.path == Path::new(own)).count();
+        let read = || {
+            let mut files =
+                Files::of(dir.path(), Some("Dockerfile"), u64::MAX, &CancelToken::new()).unwrap();
+            files.keep_own_ignore("Dockerfile");
+            names(&files)
+        };
+        assert_eq!(read(), 0, "there is none");
+        fs::write(dir.path().join(own), "*.log\n").unwrap();
+        assert_eq!(read(), 1);
+        fs::write(dir.path().join(own), "*\n").unwrap();
+        assert_eq!(read(), 1, "it leaves itself out");
     }
 
     #[test]

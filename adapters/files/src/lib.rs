@@ -15,5 +15,5 @@ mod workspaces;
 
 pub use artifacts::FileArtifacts;
 pub use log::FileLogs;
-pub use secrets::FileSecrets;
+pub use secrets::{FileSecrets, SecretsDir};
 pub use workspaces::FileWorkspaces;

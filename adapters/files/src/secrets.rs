@@ -58,6 +58,37 @@ impl Secrets for FileSecrets {
     }
 }
 
+/// Secrets of every owner: a directory with a file `OWNER/NAME` for each, under the rules of
+/// [`FileSecrets`]. What is put there later is found at once.
+#[derive(Clone, Debug)]
+pub struct SecretsDir {
+    path: PathBuf,
+}
+
+impl SecretsDir {
+    /// The secrets below a directory, which need not be there yet.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+#[async_trait]
+impl Secrets for SecretsDir {
+    async fn reveal(&self, owner: &Owner, secret: &SecretRef) -> Result<Secret> {
+        // Neither can leave the directory: no part of theirs is empty or begins with a dot.
+        let file = self.path.join(owner.as_str()).join(secret.as_str());
+        let secret = secret.clone();
+        blocking(OP, move || match read(&file) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                Err(Error::new(ErrorKind::NotFound, OP, "there is no such secret")
+                    .with("secret", &secret))
+            }
+            read => read,
+        })
+        .await
+    }
+}
+
 const OP: &str = "Secrets::reveal";
 
 /// Reads the file of a secret. It is judged once it is open, so that it is what was judged.

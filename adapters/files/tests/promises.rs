@@ -58,3 +58,30 @@ mod secrets {
     }
     kiln_conformance::secrets_suite!(fresh());
 }
+
+mod secrets_of_a_directory {
+    use super::*;
+    use kiln::SecretRef;
+    use kiln_files::SecretsDir;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn fresh() -> Fresh<SecretsDir> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ann/token");
+        std::fs::create_dir(dir.path().join("ann")).unwrap();
+        std::fs::write(&file, "s3cret of ann").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let secrets = SecretsDir::at(dir.path().to_owned());
+        Fresh::new(Arc::new(secrets)).keep(dir)
+    }
+    kiln_conformance::secrets_suite!(fresh());
+
+    #[test]
+    fn no_name_leaves_the_directory() {
+        for name in ["../x", "a/../x", "/x", ".x", "a//x", ""] {
+            assert!(SecretRef::new(name).is_err(), "{name}");
+        }
+        // An inner part may begin with a dot, and is a name like any other.
+        assert!(SecretRef::new("a/.x").is_ok());
+    }
+}
