@@ -1,12 +1,22 @@
 //! Who may do what.
 
 use async_trait::async_trait;
-use kiln::{Error, ErrorKind, Owner, Result};
+use kiln::{Actor, Error, ErrorKind, Owner, Result};
 use std::{collections::BTreeSet, fmt::Debug};
 
 /// What a token allows.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -25,6 +35,8 @@ pub enum Scope {
 pub struct Caller {
     /// Whose builds it makes, and sees.
     pub owner: Owner,
+    /// The name of its token, for those who read later who did what; none without a token.
+    pub name: Option<String>,
     /// What it may do.
     pub scopes: BTreeSet<Scope>,
 }
@@ -33,6 +45,17 @@ impl Caller {
     /// Whether the caller may see builds of every owner.
     pub fn is_admin(&self) -> bool {
         self.scopes.contains(&Scope::Admin)
+    }
+
+    /// The caller, for a journal.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { owner: self.owner.clone(), name: self.name.clone() }
+    }
+
+    /// Notes what the caller did where no journal does.
+    pub(crate) fn did(&self, what: &'static str, to: &str) {
+        let name = self.name.as_deref().unwrap_or("");
+        tracing::info!(target: "kiln::audit", owner = %self.owner, name, what, to);
     }
 
     /// `Denied` unless the caller may do this.
@@ -69,6 +92,7 @@ pub struct Everybody;
 #[async_trait]
 impl Access for Everybody {
     async fn caller(&self, _: Option<&str>) -> Result<Caller> {
-        Ok(Caller { owner: Owner::local(), scopes: BTreeSet::from([Scope::Admin]) })
+        let (owner, scopes) = (Owner::local(), BTreeSet::from([Scope::Admin]));
+        Ok(Caller { owner, name: None, scopes })
     }
 }

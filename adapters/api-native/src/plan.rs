@@ -33,13 +33,18 @@ pub(crate) fn plan(submit: Submit) -> Result<Plan> {
     checked(plan.finish())
 }
 
-fn fetch(plan: &mut PlanBuilder, source: Source) -> Result<StepId> {
-    let spec = SourceSpec {
+/// A source as a plan has it.
+pub(crate) fn source_spec(source: Source) -> SourceSpec {
+    SourceSpec {
         reference: source.reference,
         credentials: source.credentials,
         submodules: source.submodules,
         ..SourceSpec::new(source.url)
-    };
+    }
+}
+
+fn fetch(plan: &mut PlanBuilder, source: Source) -> Result<StepId> {
+    let spec = source_spec(source);
     let op = Op::Fetch { source: spec, into: checked(RelPath::new(SOURCE))? };
     Ok(plan.step(Step::new("fetch", op).attempts(Attempts::up_to(3))))
 }

@@ -1,19 +1,22 @@
 //! The JSON of the API.
 
+use crate::{access::Scope, schema, tokens::TokenInfo};
 use kiln::{
-    BuildId, Command, ImageRef, Plan, SecretRef, Timestamp, Value,
-    port::{BuildSummary, Progress, StepEnd, Stream},
+    BuildId, Command, ErrorKind, ImageRef, Owner, Plan, Revision, SecretRef, Timestamp, Value,
+    port::{BuildSummary, Node, Progress, StepEnd, Stream},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use utoipa::ToSchema;
 
 /// The body of `POST /api/v1/builds`: one of a whole plan and the short forms, and what lists
 /// and queue are to know of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
     /// A plan, in its stored form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Plan>)]
     pub plan: Option<Plan>,
     /// A Dockerfile, built and pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +36,7 @@ pub struct Submit {
 }
 
 /// Where source code comes from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// The repository.
@@ -43,6 +46,7 @@ pub struct Source {
     pub reference: Option<String>,
     /// The name of the secret that opens it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub credentials: Option<SecretRef>,
     /// Whether submodules are fetched too.
     #[serde(default)]
@@ -50,7 +54,8 @@ pub struct Source {
 }
 
 /// A Dockerfile to build.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = BuildForm)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
     /// The context; nothing without it.
@@ -64,9 +69,11 @@ pub struct Build {
     pub file: Option<String>,
     /// The names of the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
     pub tags: Vec<ImageRef>,
     /// Build arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, schema::Value>)]
     pub args: BTreeMap<String, Value>,
     /// Labels of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -82,22 +89,26 @@ pub struct Build {
     pub push: bool,
     /// The name of the secret that opens the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub credentials: Option<SecretRef>,
 }
 
 /// A container to make an image of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = CommitForm)]
 #[serde(deny_unknown_fields)]
 pub struct Commit {
     /// Its id or name.
     pub container: String,
     /// The names of the image.
+    #[schema(value_type = Vec<String>)]
     pub tags: Vec<ImageRef>,
     /// Whether the image is pushed under all its names.
     #[serde(default)]
     pub push: bool,
     /// The name of the secret that opens the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub credentials: Option<SecretRef>,
     /// Whether the container runs on while it is copied.
     #[serde(default)]
@@ -105,15 +116,18 @@ pub struct Commit {
 }
 
 /// A command to run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = RunForm)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// The image of the box.
+    #[schema(value_type = String, example = "busybox:latest")]
     pub image: ImageRef,
     /// Source code, mounted at `/src`, where the command runs then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The command.
+    #[schema(value_type = schema::Command)]
     pub command: Command,
     /// How many milliseconds it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,18 +135,140 @@ pub struct Run {
 }
 
 /// The answer to a submission.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Submitted {
     /// The build.
+    #[schema(value_type = String)]
     pub build: BuildId,
     /// Whether this request made it; not if the same one, by its idempotency key, came before.
     pub made: bool,
 }
 
+/// The answer to an upload.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Uploaded {
+    /// What a plan names as the `url` of its source: `upload:<id>`.
+    pub source: String,
+    /// How many bytes were kept.
+    pub bytes: u64,
+    /// Their digest, `sha256:…`.
+    pub digest: String,
+}
+
+/// Who calls, and what answers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI {
+    /// Whose builds the caller makes and sees.
+    #[schema(value_type = String)]
+    pub owner: Owner,
+    /// The name of its token; none where no token is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the token allows.
+    pub scopes: BTreeSet<Scope>,
+    /// The version of the server.
+    pub version: String,
+    /// The time of the server, in milliseconds since 1970.
+    #[schema(value_type = u64)]
+    pub time: Timestamp,
+}
+
+/// What a build keeps.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Artifacts {
+    /// By name.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// A file that a build keeps.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Artifact {
+    /// Its name, which may have slashes.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest, `sha256:…`.
+    pub digest: String,
+}
+
+/// The nodes there are.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Nodes {
+    /// By name.
+    #[schema(value_type = Vec<schema::Node>)]
+    pub nodes: Vec<Node>,
+}
+
+/// The tokens there are.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Tokens {
+    /// By name.
+    pub tokens: Vec<TokenInfo>,
+}
+
+/// A token that was just made.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct NewToken {
+    /// What it is.
+    #[serde(flatten)]
+    pub info: TokenInfo,
+    /// Its text, which is kept nowhere.
+    pub token: String,
+}
+
+impl std::fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewToken").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// A source to look at.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// The source.
+    pub source: Source,
+}
+
+/// What came of looking at a source: one of both.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Verified {
+    /// What would be fetched just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Revision>)]
+    pub revision: Option<Revision>,
+    /// Why nothing would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Trouble>,
+}
+
+/// Why a source cannot be fetched.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Trouble {
+    /// The error's kind.
+    #[schema(value_type = String)]
+    pub code: ErrorKind,
+    /// What happened, for people.
+    pub detail: String,
+    /// What to do about it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Whether builds can be taken and kept.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Ready {
+    /// Whether all parts are ready.
+    pub ready: bool,
+    /// For each part `ok`, or the kind of its error.
+    pub parts: BTreeMap<String, String>,
+}
+
 /// A page of a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Page {
     /// The builds, latest first.
+    #[schema(value_type = Vec<schema::Summary>)]
     pub builds: Vec<BuildSummary>,
     /// What to ask for the next page with; none on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,13 +276,14 @@ pub struct Page {
 }
 
 /// A record of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
     /// Where it stands.
     pub at: u64,
     /// Where the next one stands: what to read on after.
     pub next: u64,
     /// When it was written, in milliseconds since 1970.
+    #[schema(value_type = u64)]
     pub time: Timestamp,
     /// The place of the step in its plan.
     pub step: u16,
@@ -154,6 +291,7 @@ pub struct LogLine {
     pub attempt: u8,
     /// What it says.
     #[serde(flatten)]
+    #[schema(value_type = schema::Says)]
     pub says: Says,
 }
 

@@ -1,53 +1,80 @@
-//! Builds: submitted, listed, shown, cancelled, repeated.
+//! Builds: submitted, listed, shown, cancelled.
 
-use super::{Api, id};
+use super::{Api, repeat::accept};
 use crate::{
     access::{Caller, Scope},
+    ask::{Ask, At, Nothing},
+    body::{MaybeSent, PLAN_BYTES_MAX, Sent},
     plan::plan,
     problem::Problem,
+    schema, upload,
     view::{cursor, read_cursor},
     wire::{Page, Submit, Submitted},
 };
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use kiln::{
-    BuildId, BuildView, Engine, Error, ErrorKind, Owner, Phase, Plan, Recorded, Result, Seq,
-    Submission,
-    port::{BuildFilter, Job, PageToken},
+    BuildView, Error, ErrorKind, Owner, Phase, Plan, Result, Seq, Submission,
+    port::{BuildFilter, PageToken},
 };
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, time::Duration};
 
 /// How many builds a page has at most, and how many by default.
 const PAGE: (usize, usize) = (500, 50);
-/// The longest idempotency key.
-const KEY_BYTES_MAX: usize = 255;
+/// How many events of a journal come at once.
+const EVENTS_MAX: usize = 1_000;
+/// How many seconds news of a journal are waited for at most.
+const WAIT_MAX: u64 = 50;
+/// How many labels a build may have, and how many bytes a key and a value.
+const LABELS_MAX: (usize, usize, usize) = (64, 128, 1_024);
+/// How many bytes a reason may have.
+const REASON_MAX: usize = 1_024;
 
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Invalid, "builds", message)
+}
+
+/// Submit a build
+#[utoipa::path(
+    post,
+    path = "/api/v1/builds",
+    tag = "builds",
+    params(("idempotency-key" = Option<String>, Header,
+        description = "1 to 255 characters: the same key of the same owner means the same build")),
+    request_body = Submit,
+    responses((status = 201, body = Submitted), (status = 200, body = Submitted)),
+)]
 pub(super) async fn submit(
     State(api): State<Api>,
     caller: Caller,
+    _: Ask<Nothing>,
     headers: HeaderMap,
-    body: Result<Json<Submit>, JsonRejection>,
+    Sent(body): Sent<Submit, PLAN_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     caller.expect(Scope::Submit)?;
-    let Json(body) = body.map_err(unreadable)?;
     let (labels, priority) = (body.labels.clone(), body.priority);
+    check_labels(&labels)?;
     let plan = plan(body)?;
     may(&caller, &plan)?;
-    let id = key_id(&caller.owner, &headers)?;
-    let (build, made) = accept(&api, caller.owner, plan, labels, priority, id).await?;
-    let place = [(header::LOCATION, format!("/api/v1/builds/{build}"))];
-    let status = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, place, Json(Submitted { build, made })).into_response())
+    upload::check_plan(&caller.owner, &plan, &*api.engine.tools().artifacts).await?;
+    let submission = Submission::new(plan).owner(caller.owner.clone()).labels(labels);
+    accept(&api, &caller, submission, priority, &headers).await
+}
+
+/// The answer to whoever submitted.
+pub(super) fn submitted(submitted: Submitted) -> Response {
+    let place = [(header::LOCATION, format!("/api/v1/builds/{}", submitted.build))];
+    let status = if submitted.made { StatusCode::CREATED } else { StatusCode::OK };
+    (status, place, Json(submitted)).into_response()
 }
 
 /// Containers of the host belong to everybody on it, so only an admin may copy one.
-fn may(caller: &Caller, plan: &Plan) -> Result<()> {
+pub(super) fn may(caller: &Caller, plan: &Plan) -> Result<()> {
     if !plan.uses_host_containers() || caller.is_admin() {
         return Ok(());
     }
@@ -55,102 +82,75 @@ fn may(caller: &Caller, plan: &Plan) -> Result<()> {
     Err(Error::new(ErrorKind::Denied, "submit", message))
 }
 
-/// What a client wrote that is no submission: the place is in the message.
-fn unreadable(rejection: JsonRejection) -> Problem {
-    let kind = match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::Exhausted,
-        _ => ErrorKind::Invalid,
+/// Labels of Kiln that clients give: what is built, in their words.
+const FREE_LABELS: [&str; 2] = ["kiln.what", "kiln.tags"];
+
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
+    let (many, key, value) = LABELS_MAX;
+    if labels.len() > many {
+        return Err(invalid(format!("a build has {many} labels at most")));
+    }
+    let wrong = |(k, v): (&String, &String)| {
+        k.is_empty() || k.len() > key || v.len() > value || k.contains(char::is_control)
     };
-    Error::new(kind, "submit", rejection.body_text()).into()
-}
-
-/// The build that an idempotency key means: the same for the same key of the same owner.
-fn key_id(owner: &Owner, headers: &HeaderMap) -> Result<Option<BuildId>> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    if key.is_empty() || key.len() > KEY_BYTES_MAX {
-        let message = "an idempotency key has 1 to 255 characters";
-        return Err(Error::new(ErrorKind::Invalid, "submit", message));
+    if labels.iter().any(wrong) {
+        let message = format!(
+            "the key of a label has 1 to {key} bytes and no control characters, \
+             and its value {value} bytes at most"
+        );
+        return Err(invalid(message));
     }
-    let hash = Sha256::new().chain_update(owner.as_str()).chain_update([0]).chain_update(key);
-    let mut hex = String::new();
-    for byte in &hash.finalize()[..16] {
-        let _ = write!(hex, "{byte:02x}");
+    // By these others know where a build came from, so nobody but Kiln gives them.
+    let own = |k: &&String| k.starts_with("kiln.") && !FREE_LABELS.contains(&k.as_str());
+    match labels.keys().find(own) {
+        Some(label) => Err(invalid(format!("the label `{label}` is Kiln's own"))
+            .hint("Choose one that does not begin with `kiln.`.")),
+        None => Ok(()),
     }
-    BuildId::new(hex)
-        .map(Some)
-        .map_err(|e| Error::new(ErrorKind::Unexpected, "submit", e.to_string()))
-}
-
-/// Accepts a build and gives it a turn. A crash in between is mended by whoever starts next: all
-/// unfinished builds are pushed again, which changes nothing for those that are there.
-async fn accept(
-    api: &Api,
-    owner: Owner,
-    plan: Plan,
-    labels: BTreeMap<String, String>,
-    priority: i32,
-    id: Option<BuildId>,
-) -> Result<(BuildId, bool)> {
-    let placement = plan.placement();
-    let mut submission = Submission::new(plan.clone()).owner(owner.clone());
-    for (key, value) in labels {
-        submission = submission.label(key, value);
-    }
-    if let Some(id) = id.clone() {
-        submission = submission.id(id);
-    }
-    let (build, made) = match (api.engine.accept(submission).await, id) {
-        (Ok(build), _) => (build, true),
-        (Err(e), Some(id)) if e.kind() == ErrorKind::AlreadyExists => {
-            same(&api.engine, &id, &plan).await?;
-            (id, false)
-        }
-        (Err(e), _) => return Err(e),
-    };
-    let job = Job { priority, placement, ..Job::new(build.clone(), owner) };
-    if made || api.engine.state(&build).await?.phase() != Phase::Finished {
-        api.queue.push(job).await?;
-    }
-    Ok((build, made))
-}
-
-/// A key that comes again has to mean the same.
-async fn same(engine: &Engine, id: &BuildId, plan: &Plan) -> Result<()> {
-    if engine.state(id).await?.plan() == plan {
-        return Ok(());
-    }
-    let message = "that idempotency key was used for another build";
-    Err(Error::new(ErrorKind::Conflict, "submit", message).with("build", id))
 }
 
 /// What a list shows.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filter {
+    /// The beginning of their id.
     prefix: Option<String>,
+    /// Their owner; others than its own only for an admin.
+    #[param(value_type = Option<String>)]
     owner: Option<Owner>,
+    /// Where they stand.
+    #[param(value_type = Option<schema::Phase>)]
     phase: Option<Phase>,
+    /// How they ended: succeeded, failed, errored, timed_out or cancelled.
     outcome: Option<String>,
-    /// `KEY=VALUE`.
+    /// A label they have, as `KEY=VALUE`.
     label: Option<String>,
+    /// How many at once: 50 without it, 500 at most.
     limit: Option<usize>,
+    /// Where to go on: `next` of the page before.
     cursor: Option<String>,
 }
 
+/// List builds, latest first
+#[utoipa::path(
+    get,
+    path = "/api/v1/builds",
+    tag = "builds",
+    params(Filter),
+    responses((status = 200, body = Page)),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Query(ask): Query<Filter>,
+    Ask(ask): Ask<Filter>,
 ) -> Result<Json<Page>, Problem> {
     caller.expect(Scope::Read)?;
     let owner = if caller.is_admin() { ask.owner } else { Some(caller.owner) };
     let labels = match ask.label.as_deref().map(|l| l.split_once('=')) {
         None => BTreeMap::new(),
         Some(Some((key, value))) => BTreeMap::from([(key.to_owned(), value.to_owned())]),
-        Some(None) => {
-            let message = "`label` is written KEY=VALUE";
-            return Err(Error::new(ErrorKind::Invalid, "list", message).into());
-        }
+        Some(None) => return Err(invalid("`label` is written KEY=VALUE").into()),
     };
     let filter = BuildFilter {
         id_prefix: ask.prefix,
@@ -170,37 +170,88 @@ pub(super) async fn list(
     Ok(Json(Page { builds, next }))
 }
 
+/// A build with its steps
+#[utoipa::path(
+    get,
+    path = "/api/v1/builds/{build}",
+    tag = "builds",
+    params(("build" = String, Path, description = "Its id")),
+    responses((status = 200, body = schema::Build)),
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     caller: Caller,
-    Path(build): Path<String>,
+    At(build): At<String>,
+    _: Ask<Nothing>,
 ) -> Result<Json<BuildView>, Problem> {
     Ok(Json(api.expect(&caller, Scope::Read, &build).await?))
 }
 
-/// From where on a journal is wanted.
-#[derive(Debug, Deserialize)]
+/// Which part of a journal is wanted.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct After {
+    /// After this place; the first event is at 1.
     #[serde(default)]
     after: u64,
+    /// How many events at once: 1,000 without it and at most.
+    limit: Option<usize>,
+    /// How many seconds to wait for news if there are none, 50 at most.
+    #[serde(default)]
+    wait: u64,
 }
 
+/// The events of a build, after a place
+///
+/// A header `Link` with `rel="next"` says that there are more.
+#[utoipa::path(
+    get,
+    path = "/api/v1/builds/{build}/journal",
+    tag = "builds",
+    params(("build" = String, Path, description = "Its id"), After),
+    responses((status = 200, body = Vec<schema::Recorded>)),
+)]
 pub(super) async fn journal(
     State(api): State<Api>,
     caller: Caller,
-    Path(build): Path<String>,
-    Query(ask): Query<After>,
-) -> Result<Json<Vec<Recorded>>, Problem> {
+    At(build): At<String>,
+    Ask(ask): Ask<After>,
+) -> Result<Response, Problem> {
     let view = api.expect(&caller, Scope::Read, &build).await?;
-    let store = &api.engine.tools().store;
-    Ok(Json(store.load(&view.summary.build, Seq(ask.after)).await?))
+    let (store, build) = (&api.engine.tools().store, &view.summary.build);
+    let after = Seq(ask.after);
+    let over = view.summary.phase == Phase::Finished;
+    if ask.wait > 0 && !over && view.summary.seq <= after {
+        let patience = Duration::from_secs(ask.wait.min(WAIT_MAX));
+        // A server that ends lets go; the client asks again elsewhere.
+        let _ = api.until.race(store.wait(build, after, patience)).await;
+    }
+    let mut events = store.load(build, after).await?;
+    let max = ask.limit.unwrap_or(EVENTS_MAX).clamp(1, EVENTS_MAX);
+    let more = events.len() > max;
+    events.truncate(max);
+    let mut headers = HeaderMap::new();
+    if let Some(last) = events.last().filter(|_| more) {
+        let link = format!(
+            "</api/v1/builds/{build}/journal?after={}&limit={max}>; rel=\"next\"",
+            last.seq
+        );
+        headers.insert(
+            header::LINK,
+            link.parse().map_err(|e| {
+                Error::new(ErrorKind::Unexpected, "journal", "a link is no header").source(e)
+            })?,
+        );
+    }
+    Ok((headers, Json(events)).into_response())
 }
 
 /// How a build is to stop.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cancel {
+    /// For people.
     #[serde(default)]
     reason: Option<String>,
     /// Whether its after-steps are to stop too.
@@ -208,34 +259,31 @@ pub(super) struct Cancel {
     force: bool,
 }
 
+/// Ask a build to stop
+#[utoipa::path(
+    post,
+    path = "/api/v1/builds/{build}/cancel",
+    tag = "builds",
+    params(("build" = String, Path, description = "Its id")),
+    request_body = Option<Cancel>,
+    responses((status = 202)),
+)]
 pub(super) async fn cancel(
     State(api): State<Api>,
     caller: Caller,
-    Path(build): Path<String>,
-    body: Result<Option<Json<Cancel>>, JsonRejection>,
+    At(build): At<String>,
+    _: Ask<Nothing>,
+    MaybeSent(ask): MaybeSent<Cancel>,
 ) -> Result<StatusCode, Problem> {
     let view = api.expect(&caller, Scope::Submit, &build).await?;
-    let ask = body.map_err(unreadable)?.map(|Json(ask)| ask).unwrap_or_default();
     let reason = ask.reason.unwrap_or_else(|| format!("asked for by {}", caller.owner));
-    api.engine.cancel(&view.summary.build, &reason, ask.force).await?;
+    if reason.len() > REASON_MAX {
+        return Err(invalid(format!("a reason has {REASON_MAX} bytes at most")).into());
+    }
+    let (build, by) = (&view.summary.build, Some(caller.actor()));
+    if api.engine.cancel_by(build, &reason, ask.force, by).await? == Phase::Finished {
+        // Nobody has to drive it any more. Whoever leased it just now finds it finished.
+        api.queue.remove(build).await?;
+    }
     Ok(StatusCode::ACCEPTED)
-}
-
-pub(super) async fn retry(
-    State(api): State<Api>,
-    caller: Caller,
-    Path(build): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let view = api.expect(&caller, Scope::Submit, &build).await?;
-    let state = api.engine.state(&id(&build)?).await?;
-    may(&caller, state.plan())?;
-    let mut labels = view.summary.labels;
-    labels.insert("kiln.retry_of".into(), build);
-    let key = key_id(&caller.owner, &headers)?;
-    let owner = view.summary.owner;
-    let (build, made) = accept(&api, owner, state.plan().clone(), labels, 0, key).await?;
-    let place = [(header::LOCATION, format!("/api/v1/builds/{build}"))];
-    let status = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, place, Json(Submitted { build, made })).into_response())
 }

@@ -3,12 +3,14 @@
 use super::Api;
 use crate::{
     access::{Caller, Scope},
+    ask::{Ask, At},
     problem::Problem,
     view::line,
+    wire::LogLine,
 };
 use axum::{
-    body::Body,
-    extract::{Path, Query, State},
+    body::{Body, Bytes},
+    extract::State,
     http::{HeaderMap, header},
     response::{
         IntoResponse, Response,
@@ -17,19 +19,24 @@ use axum::{
 };
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use kiln::{
-    BuildId, Engine, Error, ErrorKind, Result,
-    port::{LogBody, LogRecord, Offset},
+    BuildId, Error, ErrorKind, Result,
+    port::{LogBody, LogPage, LogReader, LogRecord, Offset},
 };
 use serde::Deserialize;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
-/// How many bytes of a log are read at once.
-const PAGE_BYTES: usize = 256 << 10;
+/// How many bytes of a log are read at once. A follower holds one such page at most, however slow
+/// it is, and there may be many.
+const PAGE_BYTES: usize = 128 << 10;
+/// How long a page is waited for before the reader is asked again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What of a log is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Ask {
+pub(super) struct Part {
     /// From this offset on.
     #[serde(default)]
     after: u64,
@@ -66,23 +73,34 @@ fn last_event(headers: &HeaderMap) -> Result<Option<u64>> {
     })
 }
 
+/// The log of a build, from an offset on
+#[utoipa::path(
+    get,
+    path = "/api/v1/builds/{build}/logs",
+    tag = "logs",
+    params(
+        ("build" = String, Path, description = "Its id"),
+        Part,
+        ("accept" = Option<String>, Header, description = "Which form is wanted"),
+        ("last-event-id" = Option<u64>, Header, description = "In place of `after`"),
+    ),
+    responses((status = 200, description = "JSON records, server-sent events with such records, or \
+        the output alone", content(
+            (LogLine = "application/x-ndjson"),
+            (LogLine = "text/event-stream"),
+            (String = "text/plain"),
+    ))),
+)]
 pub(super) async fn read(
     State(api): State<Api>,
     caller: Caller,
-    Path(build): Path<String>,
-    Query(ask): Query<Ask>,
+    At(build): At<String>,
+    Ask(ask): Ask<Part>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let build = api.expect(&caller, Scope::Read, &build).await?.summary.build;
     let from = Offset(last_event(&headers)?.unwrap_or(ask.after));
-    let follow = ask.follow != 0;
-    // A wrong offset is told before anything is sent.
-    let reader = &api.engine.tools().log_reader;
-    reader.read(&build, from, 0, Duration::ZERO).await?;
-    let records = match follow {
-        true => api.engine.log(&build, from),
-        false => now(api.engine, build, from),
-    };
+    let records = records(&api, build, from, ask.follow != 0).await?;
     Ok(match form(&headers) {
         Form::Events => events(records),
         Form::Lines => body(records, "application/x-ndjson", |record| {
@@ -93,28 +111,62 @@ pub(super) async fn read(
         Form::Text => body(records, "text/plain; charset=utf-8", |record| match record.body {
             LogBody::Bytes { data, .. } => data,
             LogBody::Gap { bytes, why } => format!("\n[{bytes} bytes are missing: {why}]\n").into(),
-            _ => axum::body::Bytes::new(),
+            _ => Bytes::new(),
         }),
     })
 }
 
-/// What is there now, page by page.
-fn now(engine: Engine, build: BuildId, from: Offset) -> BoxStream<'static, Result<LogRecord>> {
-    let pages = stream::try_unfold(from, move |at| {
-        let (reader, build) = (engine.tools().log_reader.clone(), build.clone());
+/// The records of a log from an offset on: what is there now, or until the log is closed. A wrong
+/// offset is told at once. A server that ends breaks off with `Unavailable`.
+pub(super) async fn records(
+    api: &Api,
+    build: BuildId,
+    from: Offset,
+    follow: bool,
+) -> Result<BoxStream<'static, Result<LogRecord>>> {
+    let reader = api.engine.tools().log_reader.clone();
+    reader.read(&build, from, 0, Duration::ZERO).await?;
+    let (until, turns) = (api.until.clone(), api.turns.clone());
+    let pages = stream::try_unfold(Some(from), move |at| {
+        let (reader, build) = (reader.clone(), build.clone());
+        let (until, turns) = (until.clone(), turns.clone());
         async move {
-            let page = reader.read(&build, at, PAGE_BYTES, Duration::ZERO).await?;
-            let some = !page.records.is_empty();
-            Ok(some.then(|| (stream::iter(page.records.into_iter().map(Ok)), page.next)))
+            let Some(at) = at else { return Ok(None) };
+            let page = until.race(page(&*reader, &turns, &build, at, follow)).await;
+            let page = page.map_err(|_| {
+                let message = "the server ends, and the log goes on elsewhere or later";
+                Error::new(ErrorKind::Unavailable, "logs", message)
+            })??;
+            let more = if follow { !page.closed } else { !page.records.is_empty() };
+            let records = stream::iter(page.records.into_iter().map(Ok));
+            Ok(Some((records, more.then_some(page.next))))
         }
     });
-    pages.try_flatten().boxed()
+    Ok(pages.try_flatten().boxed())
+}
+
+/// The next page. What is there is read in turns: a reader needs more than it gives, and many who
+/// follow one log come at once. What is yet to come is waited for by all, and short.
+async fn page(
+    reader: &dyn LogReader,
+    turns: &Semaphore,
+    build: &BuildId,
+    at: Offset,
+    follow: bool,
+) -> Result<LogPage> {
+    let turn = turns.acquire().await;
+    let page = reader.read(build, at, PAGE_BYTES, Duration::ZERO).await?;
+    drop(turn);
+    if !follow || page.closed || !page.records.is_empty() {
+        return Ok(page);
+    }
+    reader.read(build, at, PAGE_BYTES, PATIENCE).await
 }
 
 fn body(
     records: BoxStream<'static, Result<LogRecord>>,
     kind: &'static str,
-    write: impl Fn(LogRecord) -> axum::body::Bytes + Send + 'static,
+    write: impl Fn(LogRecord) -> Bytes + Send + 'static,
 ) -> Response {
     let chunks = records.map_ok(write);
     // A slow client takes what it can: nothing is read ahead for it.
