@@ -1,0 +1,151 @@
+//! From a change to what is submitted.
+
+use crate::{
+    config::Trigger,
+    hook::{Change, Hook},
+    template::{Values, label},
+};
+use kiln::{
+    Attempts, BuildSpec, Context, Error, ErrorKind, ImageFrom, ImageRef, Op, Plan, Recipe, RelPath,
+    Result, SourceSpec, Step, Value,
+};
+use std::collections::BTreeMap;
+
+const OP: &str = "hooks";
+/// Where source code goes below the workspace.
+const SOURCE: &str = "source";
+
+fn checked<T, E: std::fmt::Display>(value: std::result::Result<T, E>) -> Result<T> {
+    value.map_err(|e| Error::new(ErrorKind::Invalid, OP, e.to_string()))
+}
+
+/// What a build of a change does; a text if there is a reason to build nothing.
+pub(crate) fn plan(
+    hook: &Hook,
+    change: &Change,
+) -> Result<std::result::Result<Plan, &'static str>> {
+    let branch = branch(change);
+    let values = Values {
+        branch: branch.as_deref(),
+        tag: (change.trigger == Trigger::Tag).then_some(change.name.as_str()),
+        commit: &change.commit,
+        repo: &change.repo,
+    };
+    let Some(url) = source(hook, change, &values) else {
+        return Ok(Err("the address of the source is on no host that is allowed"));
+    };
+    let tags: Vec<ImageRef> =
+        hook.tags.iter().filter_map(|t| t.fill(&values)).collect::<Result<_>>()?;
+    let push = hook.config.build.push && !change.from_fork;
+    if push && tags.is_empty() {
+        return Ok(Err("there is no name to push the image to"));
+    }
+    let mut plan = Plan::builder();
+    // Just that commit, whatever the branch is by then, and never a name that somebody chose.
+    let spec = SourceSpec {
+        credentials: hook.config.credentials.clone(),
+        submodules: hook.config.submodules,
+        ..SourceSpec::new(url).reference(change.commit.clone())
+    };
+    let into = checked(RelPath::new(SOURCE))?;
+    let fetch = Op::Fetch { source: spec, into };
+    let fetched = plan.step(Step::new("fetch", fetch).attempts(Attempts::up_to(3)));
+    let spec = build(hook, &values, tags.clone())?;
+    let built = plan.step(Step::build("build", spec).after(fetched).attempts(Attempts::up_to(2)));
+    for (i, to) in tags.into_iter().enumerate().filter(|_| push) {
+        let name = if i == 0 { "push".to_owned() } else { format!("push-{}", i + 1) };
+        let credentials = hook.config.build.push_credentials.clone();
+        let op = Op::Push { image: ImageFrom::Step(built), to, credentials };
+        plan.step(Step::new(name, op).after(built).attempts(Attempts::up_to(3)));
+    }
+    checked(plan.finish()).map(Ok)
+}
+
+fn build(hook: &Hook, values: &Values<'_>, tags: Vec<ImageRef>) -> Result<BuildSpec> {
+    let config = &hook.config.build;
+    let path = hook.dockerfile.as_ref().map(|file| file.as_str().into());
+    let context = match hook.context.as_str() {
+        "" => SOURCE.to_owned(),
+        below => format!("{SOURCE}/{below}"),
+    };
+    let args = config.args.iter().map(|(k, v)| (k.clone(), Value::Text(v.clone()))).collect();
+    let label =
+        |(k, t): (&String, &crate::template::Template)| Some((k.clone(), t.fill_label(values)?));
+    Ok(BuildSpec {
+        tags,
+        args,
+        labels: hook.labels.iter().filter_map(label).collect(),
+        target: config.target.clone(),
+        ..BuildSpec::new(Recipe::Dockerfile { path })
+            .context(Context::Workspace { path: checked(RelPath::new(context))? })
+    })
+}
+
+/// What `{branch}` stands for. A pull request chooses the name of its branch, so it gets another
+/// one: it must not take the place of the branch it is to go to.
+fn branch(change: &Change) -> Option<String> {
+    match (change.trigger, change.number) {
+        (Trigger::PullRequest, Some(number)) => Some(format!("pr-{number}")),
+        (Trigger::Push, _) => Some(change.name.clone()),
+        _ => None,
+    }
+}
+
+/// Where the source is: as configured, or as told, if the host is allowed and the path is that of
+/// the repository.
+fn source(hook: &Hook, change: &Change, values: &Values<'_>) -> Option<String> {
+    if let Some(template) = &hook.source {
+        return template.fill(values);
+    }
+    let url = change.clone_url.as_deref()?;
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "@\\?#%".contains(c);
+    if url.contains(odd) {
+        return None;
+    }
+    let (scheme, rest) = url.split_once("://")?;
+    let (host, path) = rest.split_once('/')?;
+    let place = match scheme {
+        "https" => host.to_owned(),
+        "http" => format!("http://{host}"),
+        _ => return None,
+    };
+    let allowed = hook.config.clone_hosts.iter().any(|h| h.eq_ignore_ascii_case(&place));
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let whole = path.eq_ignore_ascii_case(&change.repo);
+    let below = path.len() > change.repo.len()
+        && path.to_ascii_lowercase().ends_with(&format!("/{}", change.repo.to_ascii_lowercase()));
+    let climbs = path.split('/').any(|part| part.is_empty() || part == "." || part == "..");
+    (allowed && (whole || below) && !climbs).then(|| url.to_owned())
+}
+
+/// The labels of a build, by which notifiers know what it is of.
+pub(crate) fn labels(hook: &Hook, change: &Change) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let mut put = |key: &str, value: &str| labels.insert(format!("kiln.{key}"), label(value));
+    put("hook", &hook.name);
+    put("repo", &change.repo);
+    put("commit", &change.commit);
+    match (change.trigger, change.number) {
+        (Trigger::Push, _) => put("branch", &change.name),
+        (Trigger::Tag, _) => put("tag", &change.name),
+        (Trigger::PullRequest, number) => {
+            put("base", &change.name);
+            put("pull", &number.unwrap_or_default().to_string())
+        }
+    };
+    if change.from_fork {
+        put("fork", "true");
+    }
+    labels
+}
+
+/// The group of the builds of one branch, tag or pull request: one runs after the other, the
+/// oldest first, so that an older commit never takes the place of a newer one.
+pub(crate) fn group(hook: &Hook, change: &Change) -> String {
+    let of = match (change.trigger, change.number) {
+        (Trigger::PullRequest, Some(number)) => format!("pull/{number}"),
+        (Trigger::Tag, _) => format!("tag/{}", change.name),
+        _ => format!("branch/{}", change.name),
+    };
+    label(&format!("hook/{}/{}/{of}", hook.name, change.repo))
+}
