@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Config, Source},
+    listen::Address,
     serve,
     tokens::{self, Tokens},
 };
@@ -10,7 +11,6 @@ use kiln::{Error, ErrorKind, Owner, Result};
 use kiln_api_native::Scope;
 use std::{
     io::{Write, stderr, stdout},
-    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -37,15 +37,19 @@ pub(crate) struct Set {
     /// Keep data below this directory.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Listen here for the native API.
+    /// Listen here for the native API; `unix:PATH` for a socket.
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Address>,
     /// Drive this many builds side by side.
     #[arg(long, global = true, value_name = "N")]
     pub(crate) slots: Option<u16>,
     /// Build with the Docker engine here, as DOCKER_HOST has it.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) docker_host: Option<String>,
+    /// Keep builds here: sqlite:PATH, postgres://… or redis://…. A password belongs into the
+    /// environment or a file: others can read the command line.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,29 +1,58 @@
-//! The settings: the file, over it the environment, over that the command line.
+//! The settings. `docs/server.md` explains them.
 
-use crate::args::Set;
-use kiln::{Error, ErrorKind, Result};
+mod place;
+mod read;
+mod retention;
+
+pub(crate) use place::{Artifacts, Logs, Place, Queue, Store};
+pub(crate) use read::Source;
+pub(crate) use retention::{Retention, Rule};
+
+use crate::listen::Address;
+use kiln::{NotifierName, Result};
+use kiln_api_forge::HookConfig;
+use kiln_forge::{StatusConfig, WebhookConfig};
+use kiln_mail::MailConfig;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
-use toml::{Table, Value};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-/// Every setting of the server. `docs/server.md` explains them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Every setting of the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// Where everything is kept.
+    /// Where everything is kept that is not kept elsewhere.
     pub(crate) data: PathBuf,
-    /// How many builds are driven side by side.
+    /// The name of the node that this server is; what tells servers on one store apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// How many builds are driven side by side; none with 0, for agents to drive them.
     pub(crate) slots: u16,
     /// How many seconds running builds have to end after a SIGTERM; then they are left to the
-    /// next start, which goes on with them.
+    /// next start, or to another server.
     pub(crate) drain_seconds: u64,
     pub(crate) listen: Listen,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<Tls>,
+    pub(crate) store: Store,
+    pub(crate) queue: Queue,
+    pub(crate) logs: Logs,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) postgres: Postgres,
+    pub(crate) redis: Redis,
     pub(crate) docker: Docker,
     pub(crate) git: Git,
+    pub(crate) secrets: Secrets,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) retention: Retention,
+    /// How many builds with the same value of a label are driven side by side, by label.
+    pub(crate) limits: BTreeMap<String, u32>,
+    /// What forges send, by the name in the URL.
+    pub(crate) hooks: BTreeMap<String, HookConfig>,
+    /// Who is told how builds go, by a name that stays.
+    pub(crate) notify: BTreeMap<NotifierName, Notify>,
+    /// Docker hosts that have no agent and are driven from here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pool: Vec<Pool>,
 }
 
 /// Where the server listens.
@@ -31,7 +60,23 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Listen {
     /// The native API.
-    pub(crate) native: SocketAddr,
+    pub(crate) native: Address,
+    /// What agents ask; the native API's listener without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<Address>,
+    /// `/metrics`, `/healthz` and `/readyz`, which need no token there; `/metrics` is nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<Address>,
+}
+
+/// The certificate of every listener that is no unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The certificate and those that vouch for it, in PEM.
+    pub(crate) certificate: PathBuf,
+    /// Its key, in PEM.
+    pub(crate) key: PathBuf,
 }
 
 /// Which engine builds.
@@ -41,6 +86,91 @@ pub(crate) struct Docker {
     /// As `DOCKER_HOST` has it; that variable, or the local socket, without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) host: Option<String>,
+}
+
+/// A node that is a Docker engine without an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pool {
+    /// The name of the node.
+    pub(crate) name: String,
+    /// As `DOCKER_HOST` has it.
+    pub(crate) docker_host: String,
+    /// The directory with `ca.pem`, `cert.pem` and `key.pem`, where the engine wants TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cert_path: Option<PathBuf>,
+    /// How many builds it runs side by side.
+    #[serde(default = "one")]
+    pub(crate) slots: u16,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// What it has, in thousandths of a core; not limited without it.
+    #[serde(default)]
+    pub(crate) cpu_millis: u32,
+    /// What it has, in bytes; not limited without it.
+    #[serde(default)]
+    pub(crate) memory_bytes: u64,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// Where in a PostgreSQL tables are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Postgres {
+    /// The schema, which is made where it is not there.
+    pub(crate) schema: String,
+}
+
+impl Default for Postgres {
+    fn default() -> Self {
+        Self { schema: "kiln".into() }
+    }
+}
+
+/// Somebody who is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Notify {
+    /// A receiver of signed requests.
+    Webhook(WebhookConfig),
+    /// A forge, of the state of commits.
+    Status(StatusConfig),
+    /// People.
+    Mail(MailConfig),
+}
+
+/// What a Redis has to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Redis {
+    /// What it has to keep for journals to be put there.
+    pub(crate) durability: Durability,
+}
+
+/// What a Redis that keeps journals may lose in a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Durability {
+    /// Nothing: `appendfsync always`.
+    Always,
+    /// The last second: `appendfsync everysec`.
+    #[default]
+    EverySecond,
+    /// Everything.
+    Nothing,
+}
+
+impl Redis {
+    pub(crate) fn require(&self) -> kiln_redis::Require {
+        match self.durability {
+            Durability::Always => kiln_redis::Require::Always,
+            Durability::EverySecond => kiln_redis::Require::EverySecond,
+            Durability::Nothing => kiln_redis::Require::Nothing,
+        }
+    }
 }
 
 /// What sources may be fetched.
@@ -53,245 +183,122 @@ pub(crate) struct Git {
     pub(crate) allow_file: bool,
 }
 
+/// What plans may refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Secrets {
+    /// The directory with a file `OWNER/NAME` for each secret; there are none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// What the server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Telemetry {
+    pub(crate) format: Format,
+    /// The OTLP endpoint (HTTP, protobuf) that traces go to, such as `http://localhost:4318`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp: Option<String>,
+}
+
+/// The form of the server's own log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             data: PathBuf::from("/var/lib/kiln"),
+            name: None,
             slots: 2,
             drain_seconds: 30,
             listen: Listen::default(),
+            tls: None,
+            store: Store::default(),
+            queue: Queue::default(),
+            logs: Logs::default(),
+            artifacts: Artifacts::default(),
+            postgres: Postgres::default(),
+            redis: Redis::default(),
             docker: Docker::default(),
             git: Git::default(),
+            secrets: Secrets::default(),
+            telemetry: Telemetry::default(),
+            retention: Retention::default(),
+            limits: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            notify: BTreeMap::new(),
+            pool: Vec::new(),
         }
     }
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { native: SocketAddr::from(([127, 0, 0, 1], 7070)) }
+        let native = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7070)));
+        Self { native, agent: None, metrics: None }
     }
 }
 
-/// What settings are read from beside the file and the command line.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Source {
-    pub(crate) vars: BTreeMap<String, String>,
-}
-
-impl Source {
-    pub(crate) fn of_process() -> Self {
-        // What is no text names no setting.
-        let text = |(k, v): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((k.into_string().ok()?, v.into_string().ok()?))
-        };
-        Self { vars: std::env::vars_os().filter_map(text).collect() }
+/// Settings of which each has a value: what a file may hold.
+fn example() -> Config {
+    let somewhere = || Some(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 1))));
+    let pool = Pool {
+        name: "b".into(),
+        docker_host: "tcp://a:2376".into(),
+        cert_path: Some("/c".into()),
+        slots: 1,
+        labels: BTreeMap::from([("zone".into(), "a".into())]),
+        cpu_millis: 4000,
+        memory_bytes: 8 << 30,
+    };
+    Config {
+        name: Some("a".into()),
+        listen: Listen { agent: somewhere(), metrics: somewhere(), ..Listen::default() },
+        tls: Some(Tls { certificate: "/c".into(), key: "/k".into() }),
+        store: Store { url: Some(Place::of("sqlite:/a")), url_file: Some("/u".into()) },
+        queue: Queue { url: Some(Place::of("sqlite:/a")), url_file: Some("/u".into()) },
+        logs: Logs { url: Some(Place::of("files:/a")), url_file: Some("/u".into()), archive: true },
+        artifacts: Artifacts {
+            url: Some(Place::of("files:/a")),
+            url_file: Some("/u".into()),
+            credentials: Some("/c".into()),
+        },
+        docker: Docker { host: Some("unix:///d".into()) },
+        secrets: Secrets { dir: Some("/s".into()) },
+        telemetry: Telemetry { otlp: Some("http://o".into()), ..Telemetry::default() },
+        retention: retention::example(),
+        // Empty: any name may be chosen.
+        limits: BTreeMap::new(),
+        pool: vec![pool],
+        ..Config::default()
     }
-
-    fn var(&self, name: &str) -> Option<&str> {
-        self.vars.get(name).map(String::as_str).filter(|v| !v.is_empty())
-    }
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Invalid, "kiln-server", message)
-}
-
-/// The variable that a setting is read from.
-fn variable(path: &[&str]) -> String {
-    format!("KILN_{}", path.join("_").to_uppercase())
 }
 
 impl Config {
-    pub(crate) fn read(set: &Set, source: &Source) -> Result<Self> {
-        let mut table = match &set.config {
-            Some(path) => read_file(path)?,
-            None => Table::new(),
-        };
-        let known = Table::try_from(Self {
-            docker: Docker { host: Some(String::new()) },
-            ..Self::default()
-        })
-        .map_err(|e| invalid(e.to_string()))?;
-        let file = set.config.as_deref();
-        check_keys(&table, &known, &mut Vec::new(), file)?;
-        overlay(&mut table, &known, &mut Vec::new(), source)?;
-        let mut put = |path: &[&str], value: Option<Value>| {
-            if let Some(value) = value {
-                insert(&mut table, path, value);
+    /// What no type can say.
+    fn check(&self) -> Result<()> {
+        let invalid = |what: String| Err(read::invalid(what));
+        let names = self.name.iter().chain(self.pool.iter().map(|p| &p.name));
+        let mut seen = std::collections::BTreeSet::new();
+        for name in names {
+            if let Err(e) = kiln::NodeId::new(name) {
+                return invalid(e.to_string());
             }
-        };
-        put(&["data"], set.data.as_ref().map(|d| d.display().to_string().into()));
-        put(&["listen", "native"], set.listen.map(|l| l.to_string().into()));
-        put(&["slots"], set.slots.map(|s| Value::Integer(s.into())));
-        put(&["docker", "host"], set.docker_host.clone().map(Value::String));
-        if !table.contains_key("data") {
-            insert(&mut table, &["data"], default_data(source)?.display().to_string().into());
-        }
-        let config: Self = table.try_into().map_err(|e: toml::de::Error| {
-            let error = invalid(e.message().to_owned());
-            match file {
-                Some(file) => error.with("file", file.display()),
-                None => error,
-            }
-        })?;
-        if config.slots == 0 {
-            return Err(invalid("`slots` is 0: no build would ever run"));
-        }
-        Ok(config)
-    }
-
-    pub(crate) fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| invalid(e.to_string()))
-    }
-}
-
-fn default_data(source: &Source) -> Result<PathBuf> {
-    if let Some(data) = source.var("XDG_DATA_HOME") {
-        return Ok(PathBuf::from(data).join("kiln-server"));
-    }
-    let home = source.var("HOME").ok_or_else(|| {
-        invalid("there is no HOME to keep data in").hint("Name a directory with --data.")
-    })?;
-    Ok(PathBuf::from(home).join(".local/share/kiln-server"))
-}
-
-fn read_file(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        invalid("the settings cannot be read").with("file", path.display()).source(e)
-    })?;
-    text.parse::<Table>().map_err(|e| {
-        let before = &text[..e.span().map_or(0, |s| s.start.min(text.len()))];
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        invalid(e.message().to_owned())
-            .with("file", path.display())
-            .with("line", line)
-            .with("column", column)
-    })
-}
-
-fn check_keys<'a>(
-    table: &'a Table,
-    known: &'a Table,
-    path: &mut Vec<&'a str>,
-    file: Option<&Path>,
-) -> Result<()> {
-    for (key, value) in table {
-        path.push(key);
-        match (known.get(key), value) {
-            (Some(Value::Table(known)), Value::Table(table)) => {
-                check_keys(table, known, path, file)?;
-            }
-            (Some(_), _) => {}
-            (None, _) => {
-                let error = invalid(format!("there is no setting `{}`", path.join(".")));
-                let error = match file {
-                    Some(file) => error.with("file", file.display()),
-                    None => error,
-                };
-                let near = known.keys().map(|k| (strsim::damerau_levenshtein(k, key), k)).min();
-                return Err(match near {
-                    Some((distance, near)) if distance <= 3 => {
-                        path.pop();
-                        path.push(near);
-                        error.hint(format!("Did you mean `{}`?", path.join(".")))
-                    }
-                    _ => error.hint("`kiln-server config show` prints all settings."),
-                });
+            if !seen.insert(name) {
+                return invalid(format!("two nodes have the name `{name}`"));
             }
         }
-        path.pop();
-    }
-    Ok(())
-}
-
-/// Puts in what the environment says, in the type that the setting has.
-fn overlay<'a>(
-    table: &mut Table,
-    known: &'a Table,
-    path: &mut Vec<&'a str>,
-    source: &Source,
-) -> Result<()> {
-    for (key, value) in known {
-        path.push(key);
-        if let Value::Table(known) = value {
-            overlay(table, known, path, source)?;
-        } else if let Some(text) = source.var(&variable(path)) {
-            let wrong =
-                |what| invalid(format!("`{}` is not {what}", variable(path))).with("value", text);
-            let value = match value {
-                Value::Integer(_) => {
-                    text.parse().map(Value::Integer).map_err(|_| wrong("a number"))
-                }
-                Value::Boolean(_) => {
-                    text.parse().map(Value::Boolean).map_err(|_| wrong("`true` or `false`"))
-                }
-                _ => Ok(Value::String(text.to_owned())),
-            }?;
-            insert(table, path, value);
+        if self.pool.iter().any(|p| p.slots == 0) {
+            return invalid("`pool.slots` is 0: that node would never run a build".into());
         }
-        path.pop();
-    }
-    Ok(())
-}
-
-fn insert(table: &mut Table, path: &[&str], value: Value) {
-    let Some((last, before)) = path.split_last() else { return };
-    let mut at = table;
-    for key in before {
-        let next = at.entry(*key).or_insert_with(|| Value::Table(Table::new()));
-        let Value::Table(next) = next else { return };
-        at = next;
-    }
-    at.insert((*last).to_owned(), value);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(file: &str, vars: &[(&str, &str)], set: Set) -> Result<Config> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("kiln.toml");
-        std::fs::write(&path, file).unwrap();
-        let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let vars = vars.chain([("HOME".to_owned(), "/home/ann".to_owned())]).collect();
-        Config::read(&Set { config: Some(path), ..set }, &Source { vars })
-    }
-
-    #[test]
-    fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
-        let file = "slots = 3\ndata = \"/a\"\n[listen]\nnative = \"127.0.0.1:1\"\n";
-        let config = read(file, &[], Set::default()).unwrap();
-        assert_eq!((config.slots, config.data.as_path()), (3, Path::new("/a")));
-        let vars = [("KILN_SLOTS", "4"), ("KILN_LISTEN_NATIVE", "127.0.0.1:2")];
-        let config = read(file, &vars, Set::default()).unwrap();
-        assert_eq!((config.slots, config.listen.native.port()), (4, 2));
-        let set = Set { slots: Some(5), ..Set::default() };
-        assert_eq!(read(file, &vars, set).unwrap().slots, 5);
-        let data = read("", &[], Set::default()).unwrap().data;
-        assert_eq!(data, Path::new("/home/ann/.local/share/kiln-server"));
-    }
-
-    #[test]
-    fn a_mistake_is_told_with_its_place() {
-        let told = |file: &str, vars: &[(&str, &str)]| {
-            let e = read(file, vars, Set::default()).unwrap_err();
-            assert_eq!(e.kind(), ErrorKind::Invalid);
-            format!("{e} {}", e.hint_text().unwrap_or(""))
-        };
-        assert!(told("[listen]\nnativ = \"x\"", &[]).contains("Did you mean `listen.native`?"));
-        assert!(told("slots = 2\nslots = 3", &[]).contains("line: 2"));
-        assert!(told("[listen]\nnative = \"nowhere\"", &[]).contains("socket address"));
-        assert!(told("", &[("KILN_SLOTS", "many")]).contains("`KILN_SLOTS` is not a number"));
-        assert!(told("slots = 0", &[]).contains("no build would ever run"));
-        assert!(told("colour = 1", &[]).contains("config show"));
-    }
-
-    #[test]
-    fn what_is_shown_can_be_read_again() {
-        let config =
-            read("slots = 7\n[docker]\nhost = \"unix:///x\"", &[], Set::default()).unwrap();
-        assert_eq!(read(&config.to_toml().unwrap(), &[], Set::default()).unwrap(), config);
+        self.retention.check()
     }
 }

@@ -1,17 +1,39 @@
-//! What an open listener, one without tokens, still asks of a request.
+//! What listeners ask of a request beside what their routes do.
 
+use crate::tokens::Door;
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use kiln_api_native::{Access, Scope};
+use std::sync::Arc;
 
-/// Refuses requests that a web page could have made in the browser of somebody on this machine:
-/// those for another host name, which is how a foreign name is pointed here, and those that say
-/// they come from another site.
-pub(crate) async fn local_only(request: Request, next: Next) -> Response {
-    if is_from_here(&request) {
+/// Refuses requests without a token that allows to read: for metrics, which tell of everybody's
+/// builds together and of nobody's apart.
+pub(crate) async fn readers_only(
+    State(access): State<Arc<dyn Access>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|h| h.to_str().ok());
+    let token = header.and_then(|h| h.strip_prefix("Bearer "));
+    match access.caller(token).await.and_then(|caller| caller.expect(Scope::Read)) {
+        Ok(()) => next.run(request).await,
+        Err(_) => {
+            let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
+            (StatusCode::UNAUTHORIZED, ask, "metrics need a token that may read\n").into_response()
+        }
+    }
+}
+
+/// As long as no token is needed, refuses requests that a web page could have made in the browser
+/// of somebody on this machine: those for another host name, which is how a foreign name is
+/// pointed here, and those that say they come from another site.
+pub(crate) async fn local_only(State(door): State<Door>, request: Request, next: Next) -> Response {
+    // Where it cannot be told, whoever asks is refused below by the same trouble.
+    if is_from_here(&request) || !door.is_open().unwrap_or(true) {
         return next.run(request).await;
     }
     let why = "this server has no tokens, so it answers this machine only\n";

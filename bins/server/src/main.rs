@@ -1,10 +1,18 @@
 //! The kiln server: configuration in, adapters chosen, builds driven.
 
+mod archive;
 mod args;
 mod compose;
 mod config;
 mod guard;
+mod limits;
+mod listen;
+mod member;
+mod notify;
+mod requeue;
+mod retention;
 mod serve;
+mod telemetry;
 mod tokens;
 
 use clap::Parser;

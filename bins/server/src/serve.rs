@@ -1,110 +1,222 @@
 //! The running server: listeners, workers, and an orderly end.
 
 use crate::{
+    archive,
     args::Set,
-    compose,
+    compose::{self, Parts},
     config::{Config, Source},
     guard,
-    tokens::Tokens,
+    listen::{self, Address, Bound},
+    requeue, retention, telemetry,
+    tokens::{Door, Tokens},
 };
-use axum::middleware;
-use kiln::{
-    CancelToken, Engine, Error, ErrorKind, NodeId, Resources, Result, StopReason, Worker,
-    port::{Job, Node, Queue},
-};
-use kiln_api_native::{Access, Api, Everybody, router};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use axum::{Router, middleware};
+use kiln::{CancelToken, Error, ErrorKind, Result, StopReason};
+use kiln_api_agent::AgentApi;
+use kiln_api_forge::Hooks;
+use kiln_api_native::{Access, Api, router};
+use std::{sync::Arc, time::Duration};
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
+
+/// Half of what a lease lasts: whoever drives has renewed it by then.
+const HOLD_BACK: Duration = Duration::from_secs(15);
+/// No upload takes longer.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn wrong(message: &'static str, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Unexpected, "kiln-server", message).source(e)
 }
 
+/// The listeners that the settings ask for.
+struct Listeners {
+    native: Bound,
+    agent: Option<Bound>,
+    metrics: Option<Bound>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config, open: bool) -> Result<Self> {
+        let (listen, tls) = (&config.listen, config.tls.as_ref());
+        let maybe = async |address: &Option<Address>, open| match address {
+            Some(address) => Bound::to(address, tls, open).await.map(Some),
+            None => Ok(None),
+        };
+        Ok(Self {
+            native: Bound::to(&listen.native, tls, open).await?,
+            agent: maybe(&listen.agent, open).await?,
+            metrics: maybe(&listen.metrics, true).await?,
+        })
+    }
+}
+
 pub(crate) async fn run(set: &Set) -> Result<()> {
     let config = Config::read(set, &Source::of_process())?;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let (engine, queue) = compose::compose(&config)?;
-    let listener = TcpListener::bind(config.listen.native).await.map_err(|e| {
-        wrong("the address cannot be listened on", e)
-            .with("address", config.listen.native)
-            .hint("Choose another with --listen, or stop who has it.")
-    })?;
+    let _telemetry = telemetry::start(&config.telemetry)?;
     let open = is_open(&config)?;
-    let (stop, workers) = (CancelToken::new(), start_workers(&config, &engine, &queue)?);
+    // Before anything is opened: an address that is taken is the commonest mistake.
+    let Listeners { native, agent, metrics } = Listeners::bind(&config, open).await?;
+    let parts = compose::compose(&config).await?;
+    let (stop, end) = (CancelToken::new(), CancelToken::new());
     let mut driven = JoinSet::new();
-    for worker in workers {
-        let stop = stop.clone();
-        driven.spawn(async move { worker.run(stop).await });
+    for member in parts.members.clone() {
+        driven.spawn(member.run(stop.clone()));
     }
-    requeue(&engine, &*queue).await?;
-    let access: Arc<dyn Access> =
-        if open { Arc::new(Everybody) } else { Arc::new(Tokens::of(&config.data)) };
-    let mut routes = router(Api { engine, queue, access });
-    if open {
-        routes = routes.layer(middleware::from_fn(guard::local_only));
+    let beside = beside(&config, &parts, &stop);
+    let routes = Routes::of(&config, &parts, &stop)?;
+    // Before anybody is told that we are ready, and could tell us to stop.
+    let told = signalled()?;
+    tell(&config, &native, open)?;
+    let mut servers = JoinSet::new();
+    let mut serve = |bound: Bound, routes: Router| {
+        servers.spawn(listen::serve(bound, routes, end.clone(), listen::Limits::default()));
+    };
+    match agent {
+        Some(bound) => {
+            serve(native, routes.native);
+            serve(bound, routes.agents);
+        }
+        None => serve(native, routes.native.merge(routes.agents)),
     }
-    let address = listener.local_addr().map_err(|e| wrong("the listener is gone", e))?;
-    tracing::info!(%address, open, data = %config.data.display(), "ready");
-    let (ended, told) = (stop.clone(), signalled()?);
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        ended.cancelled().await;
-    });
-    let server = tokio::spawn(async move { server.await });
+    if let Some(bound) = metrics {
+        serve(bound, routes.metrics);
+    }
     tokio::select! {
         () = told => {}
-        Some(Err(e)) = driven.join_next() => return Err(wrong("a worker died", e)),
+        Some(ended) = driven.join_next() => {
+            let ended = ended.unwrap_or_else(|e| Err(wrong("a node died", e)));
+            return Err(ended.err().unwrap_or_else(|| wrong("a node ended", "without a word")));
+        }
     }
-    drain(&config, &stop, driven, server).await
+    drain(&config, &stop, driven).await;
+    end.cancel(StopReason::Cancel);
+    while servers.join_next().await.is_some() {}
+    drop(beside);
+    Ok(())
 }
 
-/// Whether no token is needed: on a listener that only this machine reaches, as long as there are
-/// no tokens. `Invalid` if others could reach it.
-fn is_open(config: &Config) -> Result<bool> {
-    let any = !Tokens::of(&config.data).list()?.is_empty();
-    let loopback = config.listen.native.ip().is_loopback();
-    if !any && !loopback {
-        let message = "a listener that other machines reach needs tokens, and there are none";
-        return Err(Error::new(ErrorKind::Invalid, "kiln-server", message)
-            .with("address", config.listen.native)
-            .hint("Make one: kiln-server token create NAME --scope admin."));
-    }
-    Ok(!any)
+/// What is served, with all that is asked of a request.
+struct Routes {
+    native: Router,
+    agents: Router,
+    metrics: Router,
 }
 
-fn start_workers(config: &Config, engine: &Engine, queue: &Arc<dyn Queue>) -> Result<Vec<Worker>> {
-    let id = NodeId::new("local").map_err(|e| wrong("a node has no name", e.to_string()))?;
-    let node = Node {
-        id,
-        labels: BTreeMap::new(),
-        slots: config.slots,
-        resources: Resources::default(),
-        drained: false,
-        seen_at: engine.tools().clock.now(),
-    };
-    let worker = || Worker::new(engine.clone(), queue.clone(), node.clone());
-    Ok((0..config.slots).map(|_| worker()).collect())
+impl Routes {
+    fn of(config: &Config, parts: &Parts, stop: &CancelToken) -> Result<Self> {
+        let tokens = Tokens::of(&config.data);
+        let door = Door::of(tokens.clone(), far(config).is_none());
+        let Parts { engine, queue, fleet, metrics, .. } = parts;
+        let api = Api::new(engine.clone(), queue.clone(), Arc::new(door.clone()))
+            .fleet(fleet.clone())
+            .tokens(Arc::new(tokens))
+            .until(stop.clone());
+        let agents = kiln_api_agent::router(AgentApi {
+            engine: engine.clone(),
+            queue: queue.clone(),
+            fleet: fleet.clone(),
+            access: Arc::new(door.clone()),
+            hold_back: HOLD_BACK,
+        });
+        let hooks = Hooks::new(engine.clone(), queue.clone(), config.hooks.clone())?;
+        let guard = middleware::from_fn_with_state(door.clone(), guard::local_only);
+        // Forges come from outside, by any name: a signature is what they are known by.
+        let native = router(api).layer(guard.clone()).merge(kiln_api_forge::router(hooks));
+        let mut shown = metrics.routes(engine.tools().store.clone(), fleet.clone());
+        if config.listen.metrics.as_ref().is_some_and(|address| !address.is_local()) {
+            let access: Arc<dyn Access> = Arc::new(door);
+            shown = shown.layer(middleware::from_fn_with_state(access, guard::readers_only));
+        }
+        Ok(Self {
+            native: metrics.measure(native),
+            agents: metrics.measure(agents.layer(guard)),
+            metrics: shown,
+        })
+    }
 }
 
-/// Gives every build that is not finished its turn: those that were interrupted, and those that
-/// were accepted and not queued before the last end.
-async fn requeue(engine: &Engine, queue: &dyn Queue) -> Result<()> {
-    for build in engine.unfinished().await? {
-        let state = engine.state(&build).await?;
-        let placement = state.plan().placement();
-        let job = Job { placement, ..Job::new(build.clone(), state.owner().clone()) };
-        tracing::info!(%build, "goes on");
-        queue.push(job).await?;
+/// What goes on beside serving and driving; ends when it is dropped.
+fn beside(config: &Config, parts: &Parts, stop: &CancelToken) -> JoinSet<()> {
+    let mut beside = JoinSet::new();
+    let (engine, queue) = (parts.engine.clone(), parts.queue.clone());
+    beside.spawn(requeue::keep(engine, queue, stop.clone()));
+    for member in parts.members.clone() {
+        beside.spawn(async move {
+            match member.engine.tidy().await {
+                Ok(builds) => {
+                    for build in builds {
+                        tracing::info!(%build, "cleaned up after");
+                    }
+                }
+                Err(e) => tracing::warn!(error = ?e, "not everything was cleaned up"),
+            }
+        });
     }
-    for build in engine.tidy().await? {
-        tracing::info!(%build, "cleaned up after");
+    if let Some((hot, logs)) = parts.archive.clone() {
+        beside.spawn(archive::keep(parts.engine.clone(), hot, logs));
+    }
+    if let Some(courier) = parts.courier.clone() {
+        let stop = stop.clone();
+        beside.spawn(async move {
+            if let Err(e) = courier.run(stop).await {
+                tracing::error!(error = ?e, "nobody is told any more until the next start");
+            }
+        });
+    }
+    if let Some(bucket) = parts.bucket.clone() {
+        beside.spawn(sweep(bucket));
+    }
+    if config.retention.is_limited() {
+        beside.spawn(retention::keep(config.clone(), parts.engine.clone(), parts.room.clone()));
+    }
+    beside
+}
+
+/// Takes away what uploads of killed processes left in the bucket, once a day.
+async fn sweep(bucket: kiln_s3::S3Artifacts) {
+    loop {
+        match bucket.sweep(DAY).await {
+            Ok(swept) if swept.bytes > 0 => tracing::info!(?swept, "left behind by uploads"),
+            Ok(_) => {}
+            Err(e) => tracing::warn!(error = ?e, "the bucket was not swept"),
+        }
+        tokio::time::sleep(DAY).await;
+    }
+}
+
+/// The one line that says where to go; scripts wait for it.
+fn tell(config: &Config, native: &Bound, open: bool) -> Result<()> {
+    let address = native.address().map_err(|e| wrong("the listener is gone", e))?;
+    let store = config.store.place()?.map_or("sqlite".to_owned(), |p| p.to_string());
+    let tls = config.tls.is_some();
+    tracing::info!(%address, tls, open, data = %config.data.display(), store, "ready");
+    if config.slots == 0 && config.pool.is_empty() {
+        tracing::info!("this server drives no builds: agents have to");
     }
     Ok(())
+}
+
+/// A listener that other machines reach, if there is one.
+fn far(config: &Config) -> Option<&Address> {
+    let listen = &config.listen;
+    let listen = [Some(&listen.native), listen.agent.as_ref(), listen.metrics.as_ref()];
+    listen.into_iter().flatten().find(|address| !address.is_local())
+}
+
+/// Whether no token is needed now. `Invalid` if others could reach a listener and there is none.
+fn is_open(config: &Config) -> Result<bool> {
+    let any = !Tokens::of(&config.data).list()?.is_empty();
+    match far(config) {
+        Some(address) if !any => {
+            let message = "a listener that other machines reach needs tokens, and there are none";
+            Err(Error::new(ErrorKind::Invalid, "kiln-server", message)
+                .with("address", address)
+                .hint("Make one: kiln-server token create NAME --scope admin."))
+        }
+        _ => Ok(!any),
+    }
 }
 
 fn signalled() -> Result<impl Future<Output = ()>> {
@@ -121,12 +233,7 @@ fn signalled() -> Result<impl Future<Output = ()>> {
 
 /// Takes nothing new and lets what runs come to its end. What takes too long is left as after a
 /// crash: the next start goes on with it.
-async fn drain(
-    config: &Config,
-    stop: &CancelToken,
-    mut driven: JoinSet<Result<()>>,
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
-) -> Result<()> {
+async fn drain(config: &Config, stop: &CancelToken, mut driven: JoinSet<Result<()>>) {
     tracing::info!(seconds = config.drain_seconds, "draining");
     stop.cancel(StopReason::Cancel);
     let all = async { while driven.join_next().await.is_some() {} };
@@ -134,10 +241,4 @@ async fn drain(
         tracing::warn!("builds are left to the next start");
         driven.shutdown().await;
     }
-    // Followers of logs end with their builds, and those of other builds come again elsewhere.
-    let abort = server.abort_handle();
-    if tokio::time::timeout(Duration::from_secs(2), server).await.is_err() {
-        abort.abort();
-    }
-    Ok(())
 }

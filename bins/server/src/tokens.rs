@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kiln::{Error, ErrorKind, Owner, Result, Secret};
-use kiln_api_native::{Access, Caller, Scope};
+use kiln_api_native::{Access, Caller, Everybody, Scope, TokenBook, TokenInfo};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -20,6 +20,52 @@ const PREFIX: &str = "kiln_";
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     path: PathBuf,
+}
+
+/// Who may do what: everybody everything as long as there are no tokens, on listeners that only
+/// this machine reaches; those with a token what it says, from the first one on.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    tokens: Tokens,
+    local: bool,
+}
+
+impl Door {
+    /// The door of listeners that only this machine reaches, or others too.
+    pub(crate) fn of(tokens: Tokens, local: bool) -> Self {
+        Self { tokens, local }
+    }
+
+    /// Whether no token is needed now.
+    pub(crate) fn is_open(&self) -> Result<bool> {
+        Ok(self.local && self.tokens.list()?.is_empty())
+    }
+}
+
+#[async_trait]
+impl Access for Door {
+    async fn caller(&self, token: Option<&str>) -> Result<Caller> {
+        match self.is_open()? {
+            true => Everybody.caller(token).await,
+            false => self.tokens.caller(token).await,
+        }
+    }
+}
+
+#[async_trait]
+impl kiln_api_agent::Access for Door {
+    async fn caller(&self, token: Option<&str>) -> Result<kiln_api_agent::Caller> {
+        use kiln_api_agent::Scope as Of;
+        let caller = Access::caller(self, token).await?;
+        let scope = match () {
+            () if caller.scopes.contains(&Scope::Agent) => Of::Agent,
+            () if caller.is_admin() => Of::Admin,
+            () => Of::Other,
+        };
+        // Who needs no token has none with a name.
+        let name = caller.name.unwrap_or_else(|| "everybody".into());
+        Ok(kiln_api_agent::Caller { name, scope })
+    }
 }
 
 /// A token, without the token.
@@ -68,6 +114,16 @@ impl Tokens {
         }
     }
 
+    /// Keeps others from changing the file for as long as the answer lives.
+    fn locked(&self) -> Result<fs::File> {
+        let fail = |e: std::io::Error| broken(&self.path, e);
+        fs::create_dir_all(self.path.parent().unwrap_or(Path::new("."))).map_err(fail)?;
+        let path = self.path.with_extension("lock");
+        let lock = fs::File::create(path).map_err(fail)?;
+        lock.lock().map_err(fail)?;
+        Ok(lock)
+    }
+
     fn write(&self, tokens: &[Token]) -> Result<()> {
         let fail = |e: std::io::Error| broken(&self.path, e);
         let dir = self.path.parent().unwrap_or(Path::new("."));
@@ -81,10 +137,11 @@ impl Tokens {
     }
 
     pub(crate) fn create(&self, name: &str, owner: Owner, scopes: Vec<Scope>) -> Result<Secret> {
+        let _lock = self.locked()?;
         let mut tokens = self.list()?;
         if tokens.iter().any(|t| t.name == name) {
             let message = format!("there is a token `{name}` already");
-            return Err(Error::new(ErrorKind::Invalid, "kiln-server", message)
+            return Err(Error::new(ErrorKind::AlreadyExists, "kiln-server", message)
                 .hint("Choose another name, or remove that one first."));
         }
         let mut bits = [0; 32];
@@ -97,15 +154,38 @@ impl Tokens {
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        let _lock = self.locked()?;
         let mut tokens = self.list()?;
         let before = tokens.len();
         tokens.retain(|t| t.name != name);
         if tokens.len() == before {
             let message = format!("there is no token `{name}`");
-            return Err(Error::new(ErrorKind::Invalid, "kiln-server", message)
+            return Err(Error::new(ErrorKind::NotFound, "kiln-server", message)
                 .hint("`kiln-server token list` lists them."));
         }
         self.write(&tokens)
+    }
+}
+
+#[async_trait]
+impl TokenBook for Tokens {
+    async fn list(&self) -> Result<Vec<TokenInfo>> {
+        let info = |t: Token| TokenInfo {
+            name: t.name,
+            owner: t.owner,
+            scopes: t.scopes.into_iter().collect(),
+        };
+        let mut tokens: Vec<_> = Self::list(self)?.into_iter().map(info).collect();
+        tokens.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tokens)
+    }
+
+    async fn create(&self, token: &TokenInfo) -> Result<Secret> {
+        Self::create(self, &token.name, token.owner.clone(), token.scopes.iter().copied().collect())
+    }
+
+    async fn remove(&self, name: &str) -> Result<()> {
+        Self::remove(self, name)
     }
 }
 
@@ -118,7 +198,8 @@ impl Access for Tokens {
         let hash = URL_SAFE_NO_PAD.encode(hash(token));
         let found = self.list()?.into_iter().find(|t| t.hash == hash);
         let found = found.ok_or_else(|| denied("nobody has this token"))?;
-        Ok(Caller { owner: found.owner, scopes: found.scopes.into_iter().collect() })
+        let scopes = found.scopes.into_iter().collect();
+        Ok(Caller { owner: found.owner, name: Some(found.name), scopes })
     }
 }
 

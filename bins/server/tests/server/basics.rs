@@ -1,96 +1,6 @@
-//! The server as a process: started, asked, told to end.
+//! Builds taken, tokens, settings.
 
-#![expect(clippy::unwrap_used, reason = "a test tells by panicking")]
-
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
-    time::Duration,
-};
-
-/// A server on a port of its own, killed when the test is over.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-fn command(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln-server"));
-    command.args(["--data"]).arg(data).env_remove("KILN_CONFIG").env("KILN_LOG", "info");
-    command
-}
-
-fn run(data: &Path, args: &[&str]) -> Output {
-    command(data).args(args).output().unwrap()
-}
-
-impl Server {
-    fn start(data: &Path) -> Self {
-        let mut command = command(data);
-        command.args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the server ended before it was ready").unwrap();
-            if let Some((_, rest)) = line.split_once("address=") {
-                break rest.split_whitespace().next().unwrap().to_owned();
-            }
-        };
-        // Whoever does not read what a process says stops it in the end.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    /// Sends a request as it is and returns the answer as it is.
-    fn send(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    fn get(&self, path: &str, headers: &str) -> String {
-        let host = &self.address;
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\r\n"
-        ))
-    }
-
-    fn post(&self, path: &str, headers: &str, body: &str) -> String {
-        let (host, length) = (&self.address, body.len());
-        self.send(&format!(
-            "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: \
-             application/json\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-        ))
-    }
-
-    fn terminate(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A scan, which this server has nothing for: a build that ends without an engine.
-const SUBMIT: &str = r#"{"labels": {"a": "b"}, "plan": {"version": 1, "steps": [{"name": "scan",
-    "op": "scan", "image": {"reference": "x:1"}, "when": "success", "may_fail": false,
-    "attempts": {"max": 1}}]}}"#;
-
-fn status(answer: &str) -> &str {
-    answer.split_whitespace().nth(1).unwrap_or("")
-}
+use super::{SUBMIT, Server, run, status};
 
 #[test]
 fn a_server_takes_a_build_and_knows_of_it_after_its_end() {
@@ -151,6 +61,14 @@ fn with_tokens_nobody_else_is_answered() {
     }
     assert_eq!(status(&server.post("/api/v1/builds", &bearer(&read), SUBMIT)), "403");
     assert_eq!(status(&server.post("/api/v1/builds", &bearer(&submit), SUBMIT)), "201");
+    // A server that began without tokens needs them from the first one on.
+    let other = tempfile::tempdir().unwrap();
+    let began_open = Server::start(other.path());
+    assert_eq!(status(&began_open.get("/api/v1/builds", "")), "200");
+    let made = run(other.path(), &["token", "create", "first", "--scope", "admin"]);
+    assert_eq!(status(&began_open.get("/api/v1/builds", "")), "401");
+    let first = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    assert_eq!(status(&began_open.get("/api/v1/builds", &bearer(&first))), "200");
     // A removed token is refused at once.
     assert!(run(dir.path(), &["token", "remove", "ci"]).status.success());
     assert_eq!(status(&server.get("/api/v1/builds", &bearer(&submit))), "401");
