@@ -2,17 +2,24 @@
 
 mod build;
 mod history;
+mod server;
 mod units;
 
 pub(crate) use build::{BuildArgs, ProgressKind};
 pub(crate) use history::{
     CancelArgs, JsonArgs, ListArgs, LogArgs, OneArgs, PruneArgs, ResumeArgs, StatusKind,
 };
+pub(crate) use server::{
+    ArtifactArgs, LoginArgs, NodeArgs, NodeCommand, RetryArgs, ServerArgs, TokenArgs, TokenCommand,
+};
 pub(crate) use units::now;
 
-use crate::{build as building, builds, cancel, doctor, home::Home, logs, manual, prune, show};
+use crate::{
+    artifacts, backend::Backend, build as building, builds, cancel, doctor, home::Home, login,
+    logs, manual, nodes, print, prune, remote::Server, retry, show, tokens,
+};
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
-use kiln::Result;
+use kiln::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 
 /// How a command ended, as the shell sees it.
@@ -44,7 +51,7 @@ pub(crate) struct Args {
     command: Command,
 }
 
-/// Where builds are kept and which engine builds.
+/// Where builds are kept, which engine builds, and which server instead.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Place {
@@ -68,6 +75,8 @@ pub(crate) struct Place {
         hide_env_values = true
     )]
     pub(crate) host: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,7 +96,19 @@ enum Command {
     Resume(ResumeArgs),
     /// Forget old builds and sweep what dead ones left
     Prune(PruneArgs),
-    /// Check whether this machine is ready to build
+    /// Do a build once more, on a server
+    Retry(RetryArgs),
+    /// List the artifacts of a build, or take one, from a server
+    Artifacts(ArtifactArgs),
+    /// Keep a token for a server
+    Login(LoginArgs),
+    /// Forget the token for a server
+    Logout(LoginArgs),
+    /// List the nodes of a server, drain or remove them
+    Nodes(NodeArgs),
+    /// List the tokens of a server, make or remove them
+    Tokens(TokenArgs),
+    /// Check whether this machine, or a server, is ready to build
     Doctor(JsonArgs),
     /// Print the completions of a shell
     Completions {
@@ -113,6 +134,11 @@ impl Args {
             Command::Cancel(args) => args.json,
             Command::Resume(args) => args.json,
             Command::Prune(args) => args.json,
+            Command::Retry(args) => args.json,
+            Command::Artifacts(args) => args.json,
+            Command::Nodes(args) => args.json,
+            Command::Tokens(args) => args.json,
+            Command::Login(args) | Command::Logout(args) => args.json,
             Command::Doctor(args) => args.json,
             Command::Completions { .. } | Command::Man { .. } => false,
         }
@@ -120,41 +146,90 @@ impl Args {
 
     /// Does what was asked.
     pub(crate) async fn run(self) -> Result<Exit> {
-        match self.command {
+        let Self { place, command } = self;
+        match command {
             Command::Completions { shell } => Ok(manual::completions(Self::command(), shell)),
             Command::Man { dir } => manual::man(Self::command(), dir),
-            // It tells what is wrong with the data directory too.
-            Command::Doctor(args) => doctor::doctor(&self.place, &args).await,
-            Command::Build(args) => {
-                let home = Home::open_to_build(&self.place, args.context_max)?;
-                home.tell_of_interrupted().await;
-                building::build(&home, args).await
-            }
-            Command::Resume(args) => {
-                building::resume(&Home::open_to_build(&self.place, None)?, args).await
-            }
-            other => {
-                let home = Home::open(&self.place)?;
-                home.tell_of_interrupted().await;
-                other.look(&home).await
-            }
+            Command::Login(args) => login::login(&place.server, args).await,
+            Command::Logout(args) => login::logout(&place.server, &args),
+            command => match Server::of(&place.server)? {
+                Some(server) => command.there(server).await,
+                None => command.here(&place).await,
+            },
         }
     }
 }
 
 impl Command {
-    /// Does what needs no build to run in this process.
-    async fn look(self, home: &Home) -> Result<Exit> {
+    /// Does what was asked on this machine.
+    async fn here(self, place: &Place) -> Result<Exit> {
         match self {
-            Self::Builds(args) => builds::builds(home, args).await,
-            Self::Show(args) => show::show(home, args).await,
-            Self::Logs(args) => logs::logs(home, args).await,
-            Self::Cancel(args) => cancel::cancel(home, args).await,
-            Self::Prune(args) => prune::prune(home, args).await,
+            // It tells what is wrong with the data directory too.
+            Self::Doctor(args) => doctor::doctor(place, &args).await,
+            Self::Build(args) => {
+                let home = Home::open_to_build(place, args.context_max)?;
+                home.tell_of_interrupted().await;
+                building::build(&home, args).await
+            }
+            Self::Resume(args) => building::resume(&Home::open_to_build(place, None)?, args).await,
+            Self::Prune(args) => {
+                let home = Home::open(place)?;
+                home.tell_of_interrupted().await;
+                prune::prune(&home, args).await
+            }
+            Self::Retry(_) => Err(needs_server("retry")),
+            Self::Artifacts(_) => Err(needs_server("artifacts")),
+            Self::Nodes(_) => Err(needs_server("nodes")),
+            Self::Tokens(_) => Err(needs_server("tokens")),
+            other => {
+                let home = Home::open(place)?;
+                home.tell_of_interrupted().await;
+                other.look(&Backend::Here(home)).await
+            }
+        }
+    }
+
+    /// Does what was asked with a server.
+    async fn there(self, server: Server) -> Result<Exit> {
+        match self {
+            Self::Doctor(args) => doctor::server(&server, &args).await,
+            Self::Build(args) => building::build_there(&server, args).await,
+            Self::Retry(args) => retry::retry(server, args).await,
+            Self::Artifacts(args) => artifacts::artifacts(server, args).await,
+            Self::Nodes(args) => nodes::nodes(&server, args).await,
+            Self::Tokens(args) => tokens::tokens(&server, args).await,
+            Self::Resume(args) => {
+                if !args.json {
+                    print::note("a server goes on with its builds by itself");
+                }
+                Ok(Exit::Fine)
+            }
+            Self::Prune(_) => {
+                let message = "a server forgets builds by its own rules";
+                Err(Error::new(ErrorKind::Unsupported, "kiln prune", message)
+                    .hint("Whoever runs it sets how long builds are kept."))
+            }
+            other => other.look(&Backend::There(server)).await,
+        }
+    }
+
+    /// Does what needs no build to run in this process.
+    async fn look(self, from: &Backend) -> Result<Exit> {
+        match self {
+            Self::Builds(args) => builds::builds(from, args).await,
+            Self::Show(args) => show::show(from, args).await,
+            Self::Logs(args) => logs::logs(from, args).await,
+            Self::Cancel(args) => cancel::cancel(from, args).await,
             // Done already, by who calls this.
             _ => Ok(Exit::Fine),
         }
     }
+}
+
+/// What only a server has.
+fn needs_server(command: &str) -> Error {
+    let message = format!("`kiln {command}` asks a server, and none is named");
+    Error::new(ErrorKind::Invalid, "kiln", message).hint("Name one with --server or KILN_SERVER.")
 }
 
 #[cfg(test)]

@@ -5,51 +5,71 @@ mod input;
 mod plan;
 mod secrets;
 mod signals;
+mod there;
+mod upload;
+mod viewer;
 
 pub(crate) use secrets::GivenSecrets;
+pub(crate) use there::{Submitted, build_there, detached, follow_there};
 
 use crate::{
     args::{BuildArgs, Exit, ProgressKind, ResumeArgs},
+    backend::find,
     home::{Home, short},
     instructions::Tally,
-    lines::{self, Lines},
     print,
-    screen::{Board, DRAW_EVERY, Look, Screen},
+    remote::Note,
 };
-use console::Term;
 use futures::StreamExt;
 use kiln::{
-    BuildId, Engine, Error, ErrorKind, Outcome, Phase, Result, Seq, Submission,
-    port::{LogRecord, Offset},
+    BuildId, Engine, Error, ErrorKind, Outcome, Phase, Result, Seq, Submission, port::Offset,
 };
 use signals::Signals;
-use std::{io, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, unbounded_channel},
         oneshot,
     },
     task::{JoinError, JoinHandle},
-    time::{MissedTickBehavior, interval, timeout},
+    time::timeout,
 };
 
 /// How a running build is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Show {
+pub(crate) enum Show {
     Nothing,
     Plain,
     Screen,
     Json,
 }
 
+impl Show {
+    fn of(args: &BuildArgs) -> Self {
+        match (args.quiet, args.json, args.progress) {
+            (true, _, _) => Self::Nothing,
+            (_, _, ProgressKind::Tty) if !args.json => Self::Screen,
+            (_, _, ProgressKind::Plain) if !args.json => Self::Plain,
+            _ => Self::to_match(args.json),
+        }
+    }
+
+    /// JSON, or what suits where standard error goes.
+    pub(crate) fn to_match(json: bool) -> Self {
+        match json {
+            true => Self::Json,
+            false if print::can_move() => Self::Screen,
+            false => Self::Plain,
+        }
+    }
+}
+
 pub(crate) async fn build(home: &Home, args: BuildArgs) -> Result<Exit> {
-    let show = match (args.quiet, args.json, args.progress) {
-        (true, _, _) => Show::Nothing,
-        (_, true, _) => Show::Json,
-        (_, _, ProgressKind::Tty) => Show::Screen,
-        (_, _, ProgressKind::Auto) if print::can_move() => Show::Screen,
-        _ => Show::Plain,
-    };
+    if args.detach {
+        return Err(plan::usage("only a server builds on when this command has ended")
+            .hint("Name one with --server, or leave out --detach."));
+    }
+    let show = Show::of(&args);
     let mut signals = Signals::take()?;
     let id = BuildId::random();
     // Before the archive is there, so that nobody takes it for one that is left.
@@ -63,14 +83,12 @@ pub(crate) async fn build(home: &Home, args: BuildArgs) -> Result<Exit> {
         },
     };
     let secrets = args.secrets.iter().map(|spec| home.secrets.take(spec));
-    let planned = plan::plan(&args, input, secrets.collect::<Result<_>>()?)?;
-    let mut submission = Submission::new(planned.plan).id(id);
-    for (name, value) in args.labels {
+    let chosen = plan::choose(&args, input)?;
+    let labels = plan::labels(&args, &chosen);
+    let plan = plan::plan(&args, chosen, secrets.collect::<Result<_>>()?)?;
+    let mut submission = Submission::new(plan).id(id);
+    for (name, value) in labels {
         submission = submission.label(name, value);
-    }
-    submission = submission.label("kiln.what", planned.what);
-    if !args.tags.is_empty() {
-        submission = submission.label("kiln.tags", args.tags.join(" "));
     }
     let build = home.engine.accept(submission).await?;
     let driven = drive(home, &build, show, &mut signals).await;
@@ -91,7 +109,7 @@ pub(crate) async fn build(home: &Home, args: BuildArgs) -> Result<Exit> {
             return Err(e);
         }
     };
-    ending::tell(home, &build, &outcome, show, &tally).await
+    ending::tell(&home.engine, &build, &outcome, show, &tally).await
 }
 
 /// A file that is removed when nobody needs it any more; it need not be there.
@@ -107,17 +125,13 @@ impl Drop for Temporary {
 pub(crate) async fn resume(home: &Home, args: ResumeArgs) -> Result<Exit> {
     let builds = match &args.id {
         None => home.interrupted().await?,
-        Some(id) => vec![home.find(id).await?.build],
+        Some(id) => vec![find(&home.engine, id).await?.build],
     };
     if builds.is_empty() && !args.json {
         print::note("nothing was interrupted");
     }
     let mut signals = Signals::take()?;
-    let show = match args.json {
-        true => Show::Json,
-        false if print::can_move() => Show::Screen,
-        false => Show::Plain,
-    };
+    let show = Show::to_match(args.json);
     let mut worst = Exit::Fine;
     for build in builds {
         let _lock = home.lock(&build)?;
@@ -127,7 +141,7 @@ pub(crate) async fn resume(home: &Home, args: ResumeArgs) -> Result<Exit> {
         let Some((outcome, tally)) = drive(home, &build, show, &mut signals).await? else {
             return Ok(Exit::Cancelled);
         };
-        let exit = ending::tell(home, &build, &outcome, show, &tally).await?;
+        let exit = ending::tell(&home.engine, &build, &outcome, show, &tally).await?;
         if exit as u8 > worst as u8 {
             worst = exit;
         }
@@ -143,16 +157,41 @@ async fn drive(
     show: Show,
     signals: &mut Signals,
 ) -> Result<Option<(Outcome, Tally)>> {
-    let engine = home.engine.clone();
+    let engine = &home.engine;
     let from = engine.tools().log_sink.end(build).await?;
     let (notes, noted) = unbounded_channel();
-    let (stop, stopped) = oneshot::channel();
-    let shown = tokio::spawn(follow(engine.clone(), build.clone(), from, show, noted, stopped));
-    let told = (show == Show::Json).then(|| tokio::spawn(events(engine.clone(), build.clone())));
-    let outcome = tokio::select! {
-        outcome = engine.drive(build) => Some(outcome),
-        () = signals.obey(&engine, build, &notes) => None,
+    let ending = async {
+        tokio::select! {
+            outcome = engine.drive(build) => Some(outcome),
+            () = signals.obey(engine, build, &notes) => None,
+        }
     };
+    let ended = watch(engine, build, Begin { from, show, noted }, ending).await?;
+    if ended.is_some() {
+        home.reindex(build).await?;
+    }
+    Ok(ended)
+}
+
+/// What is shown of a build, from where on.
+struct Begin {
+    from: Offset,
+    show: Show,
+    noted: UnboundedReceiver<Note>,
+}
+
+/// Shows a build until it is known how it ended, or that the user would not wait for that.
+async fn watch(
+    engine: &Engine,
+    build: &BuildId,
+    begin: Begin,
+    ending: impl Future<Output = Option<Result<Outcome>>>,
+) -> Result<Option<(Outcome, Tally)>> {
+    let show = begin.show;
+    let (stop, stopped) = oneshot::channel();
+    let shown = tokio::spawn(viewer::follow(engine.clone(), build.clone(), begin, stopped));
+    let told = (show == Show::Json).then(|| tokio::spawn(events(engine.clone(), build.clone())));
+    let outcome = ending.await;
     let over = matches!(outcome, Some(Ok(_)));
     if !over {
         // The log goes on in whichever process drives the build next.
@@ -167,7 +206,6 @@ async fn drive(
         }
     }
     let Some(outcome) = outcome else { return Ok(None) };
-    home.reindex(build).await?;
     Ok(Some((outcome?, tally)))
 }
 
@@ -191,98 +229,6 @@ async fn finish(
     // It may have ended by itself meanwhile.
     let _ = stop.send(());
     shown.await.map_err(|e| broken(&e))?
-}
-
-/// Where records and notes go.
-enum Viewer {
-    Nothing,
-    Plain(Lines, Tally),
-    Screen(Box<Screen>),
-    Json(Vec<String>, Tally),
-}
-
-impl Viewer {
-    fn new(show: Show, build: &BuildId, names: Vec<String>) -> Self {
-        match show {
-            Show::Nothing => Self::Nothing,
-            Show::Json => Self::Json(names, Tally::default()),
-            Show::Plain => {
-                Self::Plain(Lines::new(names, print::colours(&io::stderr())), Tally::default())
-            }
-            Show::Screen => {
-                let title = format!("build {}", short(build));
-                let board = Board::new(Look::of(&io::stderr()), title, names);
-                Self::Screen(Box::new(Screen::new(Term::stderr(), board)))
-            }
-        }
-    }
-
-    fn take(&mut self, record: &LogRecord) {
-        match self {
-            Self::Nothing => {}
-            Self::Plain(lines, tally) => {
-                tally.take(record);
-                lines.take(record).into_iter().for_each(print::note);
-            }
-            Self::Screen(screen) => screen.take(record),
-            Self::Json(names, tally) => {
-                tally.take(record);
-                lines::print_json(record, names);
-            }
-        }
-    }
-
-    fn note(&mut self, line: &str) {
-        match self {
-            Self::Screen(screen) => screen.stopping(line),
-            _ => print::note(line),
-        }
-    }
-
-    fn draw(&mut self) {
-        if let Self::Screen(screen) = self {
-            screen.draw();
-        }
-    }
-
-    fn close(self) -> Tally {
-        match self {
-            Self::Nothing => Tally::default(),
-            Self::Json(_, tally) => tally,
-            Self::Plain(mut lines, tally) => {
-                lines.rest().into_iter().for_each(print::note);
-                tally
-            }
-            Self::Screen(screen) => screen.close(),
-        }
-    }
-}
-
-async fn follow(
-    engine: Engine,
-    build: BuildId,
-    from: Offset,
-    show: Show,
-    mut notes: UnboundedReceiver<String>,
-    mut stop: oneshot::Receiver<()>,
-) -> Result<Tally> {
-    let names = engine.view(&build).await?.step_views.into_iter().map(|s| s.name);
-    let mut viewer = Viewer::new(show, &build, names.collect());
-    let mut log = engine.log(&build, from);
-    let mut tick = interval(DRAW_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            record = log.next() => match record {
-                Some(record) => viewer.take(&record?),
-                None => break,
-            },
-            Some(note) = notes.recv() => viewer.note(&note),
-            _ = &mut stop => break,
-            _ = tick.tick(), if show == Show::Screen => viewer.draw(),
-        }
-    }
-    Ok(viewer.close())
 }
 
 async fn events(engine: Engine, build: BuildId) -> Result<()> {

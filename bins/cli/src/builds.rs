@@ -2,7 +2,8 @@
 
 use crate::{
     args::{Exit, ListArgs, StatusKind, now},
-    home::{Home, short},
+    backend::Backend,
+    home::short,
     print,
     screen::{Look, Paint},
     text,
@@ -21,9 +22,9 @@ pub(crate) struct Listed<'a> {
     pub(crate) summary: &'a BuildSummary,
 }
 
-pub(crate) async fn builds(home: &Home, args: ListArgs) -> Result<Exit> {
+pub(crate) async fn builds(from: &Backend, args: ListArgs) -> Result<Exit> {
     let filter = filter(&args);
-    let idle = home.interrupted().await?;
+    let idle = from.interrupted().await?;
     let wanted = |build: &BuildSummary| match args.status {
         Some(StatusKind::Interrupted) => status(build, &idle) == INTERRUPTED,
         Some(StatusKind::Queued | StatusKind::Running | StatusKind::Stopping) => {
@@ -36,7 +37,7 @@ pub(crate) async fn builds(home: &Home, args: ListArgs) -> Result<Exit> {
     let mut after = None;
     while all.len() < most {
         let page = Page { max: most.min(1000), after };
-        let more = home.engine.list(&filter, &page).await?;
+        let more = from.engine().list(&filter, &page).await?;
         let Some(last) = more.last() else { break };
         after = Some(PageToken::after(last));
         all.extend(more.into_iter().filter(wanted));

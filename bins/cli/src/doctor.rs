@@ -6,11 +6,13 @@ mod docker;
 mod finding;
 mod git;
 mod logins;
+mod server;
 
 use crate::{
     args::{Exit, JsonArgs, Place},
     home::{self, Home, short},
     print,
+    remote::Server,
     screen::Look,
 };
 use finding::{Finding, Verdict};
@@ -35,24 +37,34 @@ pub(crate) async fn doctor(place: &Place, args: &JsonArgs) -> Result<Exit> {
             findings.push(clock::clock(None, &dir).await);
         }
     }
+    Ok(tell(&findings, args, "this machine is not ready to build"))
+}
+
+/// Looks at a server in place of this machine.
+pub(crate) async fn server(server: &Server, args: &JsonArgs) -> Result<Exit> {
+    Ok(tell(&server::look(server).await, args, "the server is not ready to build"))
+}
+
+/// Tells what was found, and what follows from problems.
+fn tell(findings: &[Finding], args: &JsonArgs, so: &str) -> Exit {
     let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
     let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
     if args.json {
-        for finding in &findings {
+        for finding in findings {
             print::json("finding", finding);
         }
         print::json("total", serde_json::json!({ "problems": problems, "warnings": warnings }));
     } else {
         let look = Look::of(&std::io::stdout());
-        for finding in &findings {
+        for finding in findings {
             print::result(finding.people(look));
         }
         if problems > 0 {
             let s = if problems == 1 { "" } else { "s" };
-            print::note(format!("{problems} problem{s}: this machine is not ready to build"));
+            print::note(format!("{problems} problem{s}: {so}"));
         }
     }
-    Ok(if problems > 0 { Exit::Failed } else { Exit::Fine })
+    if problems > 0 { Exit::Failed } else { Exit::Fine }
 }
 
 async fn interrupted(home: &Home) -> Finding {

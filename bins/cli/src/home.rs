@@ -1,14 +1,8 @@
 //! The data directory, and the engine over it.
 
-use crate::{
-    args::{Place, now},
-    build::GivenSecrets,
-    print, text,
-};
-use kiln::{
-    BuildId, Engine, Error, ErrorKind, Result,
-    port::{BuildFilter, BuildSummary, Index, Page},
-};
+use crate::{args::Place, build::GivenSecrets, print};
+use kiln::{BuildId, Engine, Error, ErrorKind, Result, port::Index};
+use kiln_archive::{ArchiveConfig, ArchiveSource};
 use kiln_docker::{
     DockerBuilder, DockerClient, DockerConfig, DockerContainers, DockerRegistry, DockerRuntime,
     HomeId, Host,
@@ -116,14 +110,19 @@ fn engine(
 ) -> Result<Engine> {
     let db = SqliteDb::open(&dir.join("kiln.db"))?;
     let logs = Arc::new(FileLogs::open(dir.join("logs"))?);
+    let artifacts = Arc::new(FileArtifacts::open(dir.join("artifacts"))?);
+    let mut archives = ArchiveConfig::default();
+    // It is the user's own network.
+    archives.allow_private_network = true;
     let git = var("HOME").map_or_else(GitConfig::default, GitConfig::for_home);
     let mut engine = Engine::builder()
         .store(Arc::new(db.store()))
         .index(Arc::new(db.index()))
         .log_sink(logs.clone())
         .log_reader(logs)
-        .artifacts(Arc::new(FileArtifacts::open(dir.join("artifacts"))?))
+        .artifacts(artifacts.clone())
         .workspaces(Arc::new(FileWorkspaces::open(dir.join("work"))?))
+        .source(ArchiveSource::new(artifacts, archives))
         .source(GitSource::new(git))
         .secrets(secrets)
         .allow_local_paths(true);
@@ -281,56 +280,11 @@ impl Home {
         }
     }
 
-    /// The build that is named, or else the latest one.
-    pub(crate) async fn find_or_latest(&self, prefix: Option<&str>) -> Result<BuildSummary> {
-        if let Some(prefix) = prefix {
-            return self.find(prefix).await;
-        }
-        let page = Page { max: 1, after: None };
-        let latest = self.engine.list(&BuildFilter::default(), &page).await?.pop();
-        latest.ok_or_else(|| Error::new(ErrorKind::NotFound, "kiln", "there are no builds yet"))
-    }
-
-    /// The build that an id, or the beginning of one, names.
-    pub(crate) async fn find(&self, prefix: &str) -> Result<BuildSummary> {
-        let filter = BuildFilter { id_prefix: Some(prefix.into()), ..BuildFilter::default() };
-        let mut found =
-            self.engine.list(&filter, &Page { max: CANDIDATES_MAX + 1, after: None }).await?;
-        if let Some(exact) = found.iter().find(|b| b.build.as_str() == prefix) {
-            return Ok(exact.clone());
-        }
-        match found.len() {
-            0 => Err(Error::new(
-                ErrorKind::NotFound,
-                "kiln",
-                format!("there is no build `{prefix}`"),
-            )
-            .hint("`kiln builds` lists them.")),
-            1 => Ok(found.remove(0)),
-            n => {
-                let mut names: Vec<_> = found.iter().take(CANDIDATES_MAX).map(candidate).collect();
-                if n > CANDIDATES_MAX {
-                    names.push("and more".into());
-                }
-                let message = format!("several builds begin with `{prefix}`: {}", names.join(", "));
-                Err(Error::new(ErrorKind::Invalid, "kiln", message).hint("Write more of the id."))
-            }
-        }
-    }
-
     /// Brings the index up to date with the journal of a build, which counts.
     pub(crate) async fn reindex(&self, build: &BuildId) -> Result<()> {
         let index: &Arc<dyn Index> = &self.engine.tools().index;
         index.put(&self.engine.view(build).await?.summary).await
     }
-}
-
-/// How many builds are named where one was meant.
-const CANDIDATES_MAX: usize = 5;
-
-/// A build among others that could be meant: enough of its id to tell it from them, and its age.
-fn candidate(build: &BuildSummary) -> String {
-    format!("{} ({})", build.build, text::ago(now().since(build.accepted_at)))
 }
 
 /// The right to drive a build; see [`Home::lock`].

@@ -2,7 +2,7 @@
 
 use crate::{
     args::{Exit, LogArgs},
-    home::Home,
+    backend::Backend,
     lines::{self, Lines},
     print,
 };
@@ -17,9 +17,9 @@ const PAGE_BYTES: usize = 1 << 20;
 /// How long more is waited for before it is looked whether anybody reads.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) async fn logs(home: &Home, args: LogArgs) -> Result<Exit> {
-    let build = home.find_or_latest(args.id.as_deref()).await?.build;
-    let view = home.engine.view(&build).await?;
+pub(crate) async fn logs(from: &Backend, args: LogArgs) -> Result<Exit> {
+    let build = from.find_or_latest(args.id.as_deref()).await?.build;
+    let view = from.engine().view(&build).await?;
     let only = args.step.as_deref().map(|name| step(&view, name)).transpose()?;
     let names: Vec<_> = view.step_views.iter().map(|s| s.name.clone()).collect();
     let mut lines =
@@ -28,7 +28,7 @@ pub(crate) async fn logs(home: &Home, args: LogArgs) -> Result<Exit> {
         only.is_none_or(|only| only == record.step)
             && args.since.is_none_or(|since| record.time >= since)
     };
-    let reader = &home.engine.tools().log_reader;
+    let reader = &from.engine().tools().log_reader;
     let mut out = Out { left: args.tail.map(|n| (n, VecDeque::new())) };
     let (mut at, mut patience) = (Offset(0), Duration::ZERO);
     while !print::nobody_reads() {

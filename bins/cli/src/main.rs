@@ -1,6 +1,8 @@
 //! The `kiln` command.
 
 mod args;
+mod artifacts;
+mod backend;
 mod build;
 mod builds;
 mod cancel;
@@ -8,13 +10,18 @@ mod doctor;
 mod home;
 mod instructions;
 mod lines;
+mod login;
 mod logs;
 mod manual;
+mod nodes;
 mod print;
 mod prune;
+mod remote;
+mod retry;
 mod screen;
 mod show;
 mod text;
+mod tokens;
 
 use clap::Parser;
 use std::process::ExitCode;

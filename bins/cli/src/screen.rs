@@ -67,9 +67,14 @@ impl Screen {
     }
 
     /// Adds a line that stays: what was heard of the user's wish to stop.
-    pub(crate) fn stopping(&mut self, line: &str) {
+    pub(crate) fn stopping(&mut self, line: String) {
         self.board.stop();
-        self.staying.push(line.to_owned());
+        self.say(line);
+    }
+
+    /// Adds a line that stays.
+    pub(crate) fn say(&mut self, line: String) {
+        self.staying.push(line);
     }
 
     /// Draws it as it is now.

@@ -2,8 +2,9 @@
 
 use crate::{
     args::{Exit, OneArgs, now},
+    backend::Backend,
     builds::status,
-    home::{Home, short},
+    home::short,
     print,
     screen::{Look, Paint},
     text,
@@ -19,10 +20,10 @@ struct Shown<'a> {
     view: &'a BuildView,
 }
 
-pub(crate) async fn show(home: &Home, args: OneArgs) -> Result<Exit> {
-    let build = home.find_or_latest(args.id.as_deref()).await?.build;
-    let view = home.engine.view(&build).await?;
-    let idle = home.interrupted().await?;
+pub(crate) async fn show(from: &Backend, args: OneArgs) -> Result<Exit> {
+    let build = from.find_or_latest(args.id.as_deref()).await?.build;
+    let view = from.engine().view(&build).await?;
+    let idle = from.interrupted().await?;
     if args.json {
         print::json("build", Shown { status: status(&view.summary, &idle), view: &view });
     } else {

@@ -30,9 +30,9 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BuildArgs {
-    /// A directory, the address of a git repository (with #reference:directory), or - for a
-    /// Dockerfile or a tar archive on standard input
-    #[arg(default_value = ".", value_name = "PATH|GIT-URL", value_hint = ValueHint::DirPath)]
+    /// A directory, the address of a git repository (with #reference:directory) or of a tar archive,
+    /// or - for a Dockerfile or a tar archive on standard input
+    #[arg(default_value = ".", value_name = "PATH|URL", value_hint = ValueHint::DirPath)]
     pub(crate) context: String,
     /// The Dockerfile, relative to the context, or - for standard input [default: Dockerfile]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -74,6 +74,9 @@ pub(crate) struct BuildArgs {
     /// Refuse a context larger than this, such as 500MB, before anything is sent
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) context_max: Option<u64>,
+    /// Do not wait for the end of a build that is with a server
+    #[arg(short, long)]
+    pub(crate) detach: bool,
     /// Print events and log as JSON, one object a line, the result last
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,

@@ -3,14 +3,15 @@
 use super::Show;
 use crate::{
     args::Exit,
-    home::{Home, short},
+    home::short,
     instructions::Tally,
     print,
     screen::{Look, Paint},
     text,
 };
 use kiln::{
-    BuildId, BuildState, BuildView, Failure, Image, Op, Outcome, Result, StepStatus, image::Digest,
+    BuildId, BuildState, BuildView, Engine, Failure, Image, Op, Outcome, Result, StepStatus,
+    image::Digest,
 };
 use serde::Serialize;
 
@@ -47,20 +48,20 @@ struct Ending<'a> {
 
 /// Tells how a build ended.
 pub(super) async fn tell(
-    home: &Home,
+    engine: &Engine,
     build: &BuildId,
     outcome: &Outcome,
     show: Show,
     tally: &Tally,
 ) -> Result<Exit> {
-    let view = home.engine.view(build).await?;
+    let view = engine.view(build).await?;
     let exit = match outcome {
         Outcome::Succeeded => Exit::Fine,
         Outcome::Failed { .. } | Outcome::TimedOut => Exit::Failed,
         Outcome::Errored { .. } => Exit::Errored,
         Outcome::Cancelled => Exit::Cancelled,
     };
-    let pushed = pushed(&view, &home.engine.state(build).await?);
+    let pushed = pushed(&view, &engine.state(build).await?);
     let image = view.step_views.iter().find_map(|s| s.output.as_ref()?.image.as_ref());
     if show == Show::Json {
         let (cached, instructions) = tally.cached();

@@ -11,51 +11,88 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A plan, and what belongs to it.
-pub(super) struct Planned {
-    pub(super) plan: Plan,
+/// What is to be built, before it is known how it gets to where it is built.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub(super) recipe: Recipe,
+    pub(super) ground: Ground,
     /// What is built, for lists.
     pub(super) what: String,
+}
+
+/// Where the files of a build are.
+#[derive(Clone, Debug)]
+pub(super) enum Ground {
+    /// There are none.
+    Nothing,
+    /// In an archive here.
+    Archive(PathBuf),
+    /// In a directory here.
+    Directory(PathBuf),
+    /// Elsewhere: they are fetched by whoever builds.
+    Source(SourceSpec),
 }
 
 pub(super) fn usage(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, "kiln build", message)
 }
 
-/// Makes a plan of the arguments and of what came on standard input, if that was asked for.
-pub(super) fn plan(
-    args: &BuildArgs,
-    input: Option<Input>,
-    secrets: Vec<SecretRef>,
-) -> Result<Planned> {
-    let tags = images(&args.tags)?;
-    let mut plan = Plan::builder();
+/// Reads from the arguments, and from what came on standard input if that was asked for, what is
+/// to be built.
+pub(super) fn choose(args: &BuildArgs, input: Option<Input>) -> Result<Chosen> {
     let mut what = args.context.clone();
-    let mut fetched = None;
     let mut recipe = match (&args.file, &input) {
         (_, Some(Input::Dockerfile(text))) => Recipe::Inline { text: text.clone() },
         (file, _) => Recipe::Dockerfile { path: file.clone() },
     };
-    let context = if args.context == "-" {
+    let ground = if args.context == "-" {
         match input {
-            Some(Input::Archive(path)) => Context::Archive { path },
-            _ => Context::Empty,
+            Some(Input::Archive(path)) => Ground::Archive(path),
+            _ => Ground::Nothing,
         }
+    } else if kiln_archive::is_archive(&args.context) && !Path::new(&args.context).is_dir() {
+        Ground::Source(SourceSpec::new(&args.context))
     } else if kiln_git::url::is_git_url(&args.context) && !Path::new(&args.context).is_dir() {
         kiln_git::url::parse(&args.context).map_err(|e| usage(e.to_string()))?;
         let mut source = SourceSpec::new(&args.context);
         source.submodules = args.submodules;
-        let path = RelPath::new("source").map_err(|e| usage(e.to_string()))?;
-        let fetch = Op::Fetch { source, into: path.clone() };
-        fetched = Some(plan.step(Step::new("fetch", fetch).attempts(Attempts::up_to(3))));
-        Context::Workspace { path }
+        Ground::Source(source)
     } else {
         let path = directory(&args.context)?;
         if let Recipe::Dockerfile { path: Some(file) } = &mut recipe {
             *file = dockerfile(&path, file)?;
         }
         what = path.display().to_string();
-        Context::Directory { path }
+        Ground::Directory(path)
+    };
+    Ok(Chosen { recipe, ground, what })
+}
+
+/// By what lists find the build.
+pub(super) fn labels(args: &BuildArgs, chosen: &Chosen) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<_, _> = args.labels.iter().cloned().collect();
+    labels.insert("kiln.what".into(), chosen.what.clone());
+    if !args.tags.is_empty() {
+        labels.insert("kiln.tags".into(), args.tags.join(" "));
+    }
+    labels
+}
+
+/// Makes a plan.
+pub(super) fn plan(args: &BuildArgs, chosen: Chosen, secrets: Vec<SecretRef>) -> Result<Plan> {
+    let tags = images(&args.tags)?;
+    let mut plan = Plan::builder();
+    let mut fetched = None;
+    let context = match chosen.ground {
+        Ground::Nothing => Context::Empty,
+        Ground::Archive(path) => Context::Archive { path },
+        Ground::Directory(path) => Context::Directory { path },
+        Ground::Source(source) => {
+            let path = RelPath::new("source").map_err(|e| usage(e.to_string()))?;
+            let fetch = Op::Fetch { source, into: path.clone() };
+            fetched = Some(plan.step(Step::new("fetch", fetch).attempts(Attempts::up_to(3))));
+            Context::Workspace { path }
+        }
     };
     let spec = BuildSpec {
         tags: tags.clone(),
@@ -66,7 +103,7 @@ pub(super) fn plan(
         pull: args.pull,
         platform: args.platform.clone(),
         secrets: secrets.into_iter().map(|name| (name.to_string(), name)).collect(),
-        ..BuildSpec::new(recipe).context(context)
+        ..BuildSpec::new(chosen.recipe).context(context)
     };
     let mut step = Step::build("build", spec).attempts(Attempts::up_to(2));
     step.needs.extend(fetched);
@@ -81,8 +118,7 @@ pub(super) fn plan(
     if let Some(limit) = args.timeout {
         plan.timeout(limit);
     }
-    let plan = plan.finish().map_err(|e| usage(e.to_string()))?;
-    Ok(Planned { plan, what })
+    plan.finish().map_err(|e| usage(e.to_string()))
 }
 
 /// The names of the image, each once.

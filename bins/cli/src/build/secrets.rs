@@ -49,6 +49,17 @@ impl GivenSecrets {
     }
 }
 
+/// The name of a secret that a server keeps: `id=NAME`. No value ever goes there from here.
+pub(super) fn kept_there(spec: &str) -> Result<SecretRef> {
+    match spec.split_once('=') {
+        Some(("id", name)) if !name.contains(',') => {
+            SecretRef::new(name).map_err(|e| wrong(&e.to_string()))
+        }
+        _ => Err(usage("the value of a secret is not sent to a server")
+            .hint("Keep it with the server, and name it here: --secret id=NAME.")),
+    }
+}
+
 /// Nothing of what was written is repeated: it may be the secret itself.
 fn wrong(what: &str) -> Error {
     usage(format!("a --secret {what}")).hint("Write id=NAME,src=FILE or id=NAME,env=VARIABLE.")

@@ -1,6 +1,9 @@
 //! What the user tells a running build by signals.
 
-use crate::print;
+use crate::{
+    print,
+    remote::{Note, Server},
+};
 use kiln::{BuildId, Engine, Error, ErrorKind, Result};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -9,7 +12,7 @@ use tokio::{
 
 /// Ctrl-C and SIGTERM, which mean the same.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
@@ -37,10 +40,10 @@ impl Signals {
         &mut self,
         engine: &Engine,
         build: &BuildId,
-        notes: &UnboundedSender<String>,
+        notes: &UnboundedSender<Note>,
     ) {
         // Where nobody shows notes any more, there is nothing to be seen.
-        let note = |text: String| drop(notes.send(text));
+        let note = |text: String| drop(notes.send(Note::Stopping(text)));
         for force in [false, true] {
             self.next().await;
             note(
@@ -58,5 +61,27 @@ impl Signals {
         }
         self.next().await;
         print::note("left as it is; `kiln resume` brings it to its end");
+    }
+
+    /// The first signal cancels a build that is with a server; the second one leaves it there.
+    pub(super) async fn obey_there(
+        &mut self,
+        server: &Server,
+        build: &BuildId,
+        notes: &UnboundedSender<Note>,
+    ) {
+        let note = |text: String| drop(notes.send(Note::Stopping(text)));
+        self.next().await;
+        note("stopping; once more to leave the build to the server".into());
+        let asked = server.cancel(build, "interrupted by a signal", false);
+        let cancelled = tokio::select! {
+            cancelled = asked => cancelled,
+            () = self.next() => return,
+        };
+        match cancelled {
+            Err(e) if e.kind() != ErrorKind::Conflict => note(format!("warning: {e}")),
+            _ => {}
+        }
+        self.next().await;
     }
 }

@@ -57,6 +57,10 @@ impl Finding {
         Self { what, verdict: Verdict::Problem, found, remedy }
     }
 
+    pub(super) fn is_problem(&self) -> bool {
+        self.verdict == Verdict::Problem
+    }
+
     /// The finding as people read it, with the remedy on a line of its own.
     pub(super) fn people(&self, look: Look) -> String {
         let mark = match self.verdict {

@@ -138,6 +138,9 @@ impl Bench {
         for name in ["NO_COLOR", "CLICOLOR_FORCE", "XDG_DATA_HOME", "SSH_AUTH_SOCK"] {
             command.env_remove(name);
         }
+        for name in ["KILN_SERVER", "KILN_TOKEN", "KILN_TOKEN_FILE", "XDG_CONFIG_HOME"] {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -13,11 +13,13 @@ mod control;
 mod disk;
 mod doctor;
 mod history;
+mod host;
 mod input;
 mod output;
 mod recipe;
 mod remote;
 mod screen;
+mod there;
 
 use bench::real;
 
