@@ -33,9 +33,11 @@ In this order: packages that are missing, services, cargo fmt, clippy, tidy, doc
 examples, cargo deny (where it is installed), and the services are stopped, also when something
 fails or the task is killed. A service that ran before keeps running. The last line is
 `N passed, N failed`, and `, N skipped` if tests said so; a step that fails without a failed test
-counts as one. With CI=true a skipped test fails unless its reason begins with `kernel:`.
+counts as one. With CI=true a skipped test fails unless its reason begins with `kernel:` or
+`release:`.
 
-  --long      cargo deny is built if need be, and every fuzz target runs for a minute
+  --long      cargo deny is built if need be, a fetch of 300 MB is weighed, tests kill and send
+              as much as docs/spec.md says, and every fuzz target runs for a minute
   --no-real   no services, no engine: only what needs nothing
   FILTER      only the tests whose name holds it, and nothing but tests",
 };
@@ -46,8 +48,8 @@ const SERVICES: Topic = Topic {
     text: "\
 usage: cargo xtask services up [NAME…] | down [NAME…] | status
 
-Names: docker, registry, registry-auth, registry-tls, postgres, redis, s3, or `all`. `up` without
-a name starts what the tests need (docker and the registries); `down` without a name stops all.
+Names: docker, registry, registry-auth, registry-tls, postgres, redis, s3, or `all`. Without
+a name, `up` starts what the tests need, which is all, and `down` stops all.
 
 A service listens on a private port of this machine, starts empty, keeps its log, and is described
 in target/services/services.json: its address, its credentials, its process. `up` twice is fine.

@@ -70,8 +70,8 @@ pub(crate) const BUILD: &[Need] = &[
     need("OpenSSL's headers", "git over https", &["libssl-dev"], Check::Library("openssl")),
 ];
 
-/// What the tests take beyond that.
-pub(crate) const TESTS: &[Need] = &[
+/// What the demo takes beyond that.
+pub(crate) const DEMO: &[Need] = &[
     need("git", "test repositories", &["git"], Check::Program("git")),
     need(
         "a static busybox",
@@ -79,12 +79,33 @@ pub(crate) const TESTS: &[Need] = &[
         &["busybox-static"],
         Check::StaticProgram("busybox"),
     ),
+];
+
+/// What the tests take beyond that.
+pub(crate) const TESTS: &[Need] = &[
     need("openssl", "self-signed certificates", &["openssl"], Check::Program("openssl")),
     need("htpasswd", "password files", &["apache2-utils"], Check::Program("htpasswd")),
+    need("aiosmtpd", "a mail server", &["python3-aiosmtpd"], Check::Program("aiosmtpd")),
     Need {
         units: &["ssh"],
         ..need("sshd", "git over ssh", &["openssh-server"], Check::Program("sshd"))
     },
+    Need {
+        units: &["redis-server"],
+        ..need("redis-server", "Redis", &["redis-server"], Check::Program("redis-server"))
+    },
+];
+
+/// What looks at the files of `deploy`. Not every system has it: where it cannot be installed, the
+/// tests that want it are skipped.
+pub(crate) const DEPLOY: &[Need] = &[
+    need(
+        "docker-compose",
+        "the compose file",
+        &["docker-compose"],
+        Check::Program("docker-compose"),
+    ),
+    need("systemd-analyze", "the units", &["systemd"], Check::Program("systemd-analyze")),
 ];
 
 /// What fuzzing takes beyond that.

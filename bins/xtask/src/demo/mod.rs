@@ -20,7 +20,7 @@ pub(crate) fn run(layout: &Layout, args: &[String]) -> Result<()> {
     }
     say("what the system has to offer");
     packages::ensure(packages::BUILD)?;
-    packages::ensure(packages::TESTS)?;
+    packages::ensure(packages::DEMO)?;
     packages::ensure(&[packages::DOCKER_CLI])?;
     let mut guard = Guard::begin(layout)?;
     let needed = [Service::Docker, Service::Registry];

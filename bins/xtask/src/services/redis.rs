@@ -12,14 +12,14 @@ use std::time::Duration;
 const PROGRAMS: &[&str] = &["redis-server", "valkey-server"];
 const IMAGES: [&str; 3] = ["redis:8", "redis:7", "redis:latest"];
 
-/// Starts a server that keeps everything in memory and wants a password.
+/// Starts a server that keeps all it acknowledges and wants a password.
 pub(super) fn start(place: &Place<'_>) -> Result<Entry> {
     let password = password()?;
     let config = place.data.join("redis.conf");
     let configure = |bind: &str, port: u16, dir: &str| {
         let text = format!(
             "bind {bind}\nport {port}\nrequirepass {password}\ndir {dir}\n\
-             save \"\"\nappendonly no\ndaemonize no\n"
+             save \"\"\nappendonly yes\nappendfsync always\ndaemonize no\n"
         );
         fs::write(&config, text).context(format!("cannot write {}", config.display()))
     };

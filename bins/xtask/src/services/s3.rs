@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Later ones need a newer compiler.
 const VERSION: &str = "0.14.1";
 const BUCKET: &str = "kiln";
+/// Below this name the server knows buckets by name; nothing resolves it, so tests ask for it
+/// through the server itself as a proxy.
+const DOMAIN: &str = "s3.kiln.test";
 
 /// Starts a server with one bucket.
 pub(super) fn start(place: &Place<'_>) -> Result<Entry> {
@@ -25,7 +28,8 @@ pub(super) fn start(place: &Place<'_>) -> Result<Entry> {
         |addr| {
             let mut command = Command::new(&program);
             command.args(["--host", &addr.ip().to_string(), "--port", &addr.port().to_string()]);
-            command.args(["--access-key", &key, "--secret-key", &secret]).arg(&root);
+            command.args(["--access-key", &key, "--secret-key", &secret]);
+            command.args(["--domain", &addr.to_string(), "--domain", DOMAIN]).arg(&root);
             Ok(command)
         },
         accepts,
@@ -34,6 +38,7 @@ pub(super) fn start(place: &Place<'_>) -> Result<Entry> {
         .entry(addr, &format!("http://{addr}"))
         .with_process(&process)
         .with("bucket", BUCKET)
+        .with("domain", DOMAIN)
         .with("region", "us-east-1")
         .with("access_key", key)
         .with("secret_key", secret))

@@ -94,14 +94,21 @@ fn everything(layout: &Layout, options: &Options, report: &mut Report) {
     }
     deny(layout, options, report);
     if options.long {
+        let test = "a_large_pack_takes_little_memory";
+        let args =
+            ["test", "--locked", "-p", "kiln-git", "--test", "memory", test, "--", "--ignored"];
+        report.tests("long", layout.cargo(&args), &layout.target.join("long.log"));
         fuzz::run(layout, report);
     }
 }
 
 /// Tells tests where the real parts are.
 fn surroundings(layout: &Layout, options: &Options, command: &mut Command) {
-    for name in ["KILN_TEST_REAL", "KILN_TEST_SERVICES"] {
+    for name in ["KILN_LONG", "KILN_TEST_REAL", "KILN_TEST_SERVICES"] {
         command.env_remove(name);
+    }
+    if options.long {
+        command.env("KILN_LONG", "1");
     }
     if !options.no_real {
         command.env("KILN_TEST_REAL", "1");
@@ -113,7 +120,12 @@ fn surroundings(layout: &Layout, options: &Options, command: &mut Command) {
 fn prerequisites(options: &Options) -> Result<()> {
     packages::toolchain()?;
     packages::ensure(packages::BUILD)?;
-    if options.no_real { Ok(()) } else { packages::ensure(packages::TESTS) }
+    if options.no_real {
+        return Ok(());
+    }
+    packages::ensure(packages::DEMO)?;
+    packages::ensure(packages::TESTS)?;
+    if packages::may_install() { packages::ensure(packages::DEPLOY) } else { Ok(()) }
 }
 
 /// Starts what the tests need; `started` is what was not there before.
