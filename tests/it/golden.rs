@@ -2,10 +2,11 @@
 //! this one writes is what the files say. `KILN_BLESS=1` writes them.
 
 use kiln::{
-    Attempts, BoxName, BoxSpec, BuildSpec, CancelCause, Context, Digest, DriverId, Event, Failure,
-    FailureClass, Image, ImageFrom, ImageRef, Mount, MountSource, NodeId, Op, Outcome, Output,
-    Owner, Placement, Plan, Recipe, Recorded, RelPath, Report, Resources, Revision, SecretRef, Seq,
-    ServiceSpec, Severity, SourceSpec, Step, StepId, Target, Timestamp, Value, When,
+    Actor, Attempts, BoxName, BoxSpec, BuildId, BuildSpec, CancelCause, Context, Digest, DriverId,
+    Event, Failure, FailureClass, Image, ImageFrom, ImageRef, Mount, MountSource, NodeId, Op,
+    Outcome, Output, Owner, Placement, Plan, Recipe, Recorded, RelPath, Report, Resources,
+    Revision, SecretRef, Seq, ServiceSpec, Severity, SourceSpec, Step, StepId, Target, Timestamp,
+    Value, When,
     event::Artifact,
     plan::{Command, CommitSpec, ContainerRef},
 };
@@ -176,6 +177,7 @@ fn events() -> Vec<Event> {
             plan: small,
             owner: Owner::new("ann").unwrap(),
             labels: map("repo", "app".to_owned()),
+            by: None,
         },
         Event::Adopted {
             driver: DriverId::new("d-1").unwrap(),
@@ -201,7 +203,12 @@ fn events() -> Vec<Event> {
         events.push(Event::StepFailed { step, attempt, failure });
     }
     for cause in [CancelCause::Request, CancelCause::Timeout] {
-        events.push(Event::CancelRequested { cause, reason: "enough".into(), force: true });
+        events.push(Event::CancelRequested {
+            cause,
+            reason: "enough".into(),
+            force: true,
+            by: None,
+        });
     }
     for outcome in [
         Outcome::Succeeded,
@@ -236,6 +243,31 @@ fn golden_journal() {
     }
     let text = serde_json::to_string_pretty(&journal).unwrap() + "\n";
     check("journal/v1.json", &journal, &text);
+}
+
+/// What came later: fields that a Kiln from before ignores, and a kind that it refuses.
+#[test]
+fn golden_journal_of_what_came_later() {
+    let (owner, seq) = (Owner::new("ann").unwrap(), Seq);
+    let actor =
+        |name: Option<&str>| Some(Actor { owner: owner.clone(), name: name.map(str::to_owned) });
+    let plan = Plan::new(vec![Step::build("b", build_specs()[1].clone())]).unwrap();
+    let (labels, by) = (BTreeMap::new(), actor(Some("ci")));
+    let (cause, reason) = (CancelCause::Request, "enough".to_owned());
+    let journal = vec![
+        Event::Accepted { plan, owner: owner.clone(), labels, by },
+        Event::StepReused {
+            step: StepId(0),
+            of: BuildId::new("former").unwrap(),
+            output: Box::new(Output { digest: Some(digest()), ..Output::default() }),
+            node: Some(NodeId::new("node-1").unwrap()),
+        },
+        Event::CancelRequested { cause, reason, force: false, by: actor(None) },
+    ];
+    let record = |(i, event)| Recorded { seq: seq(i as u64 + 1), at: Timestamp(7), event };
+    let journal: Vec<Recorded> = journal.into_iter().enumerate().map(record).collect();
+    let text = serde_json::to_string_pretty(&journal).unwrap() + "\n";
+    check("journal/v1-later.json", &journal, &text);
 }
 
 #[test]

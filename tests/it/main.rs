@@ -3,13 +3,20 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test tells by panicking, and the simulation tells its seed"
+    clippy::print_stdout,
+    reason = "a test tells by panicking, the simulation its seed, and what was skipped says so"
 )]
 
+mod archive;
+mod cancel;
+mod courier;
 mod drive;
+mod followers;
 mod golden;
 mod machine;
 mod play;
+mod reuse;
 mod scenarios;
 mod simulation;
+mod told;
 mod worker;

@@ -50,8 +50,12 @@ impl Game {
     pub(crate) fn new(steps: &str, slots: usize) -> Self {
         let plan = plan(steps);
         let (owner, labels) = (Owner::local(), BTreeMap::new());
-        let accepted =
-            Event::Accepted { plan: plan.clone(), owner: owner.clone(), labels: labels.clone() };
+        let accepted = Event::Accepted {
+            plan: plan.clone(),
+            owner: owner.clone(),
+            labels: labels.clone(),
+            by: None,
+        };
         let state = BuildState::accepted(plan, owner, labels);
         Self { state, journal: vec![accepted], slots, said: Vec::new() }
     }
@@ -85,7 +89,8 @@ impl Game {
         let (verb, arguments) = word.split_once('(').unwrap_or((word, ")"));
         let arguments: Vec<&str> =
             arguments.trim_end_matches(')').split(',').filter(|a| !a.is_empty()).collect();
-        let cancel = |cause, force| Command::Cancel { cause, reason: String::new(), force };
+        let cancel =
+            |cause, force| Command::Cancel { cause, reason: String::new(), force, by: None };
         match verb {
             "take" => Command::Adopt {
                 driver: DriverId::random(),
@@ -128,6 +133,7 @@ impl Game {
             Event::Adopted { kept, .. } => {
                 format!("take({})", kept.iter().map(name).collect::<Vec<_>>().join(","))
             }
+            Event::StepReused { step, .. } => format!("={}", name(step)),
             Event::StepStarted { step, attempt: 1 } => format!("+{}", name(step)),
             Event::StepStarted { step, attempt } => format!("+{}#{attempt}", name(step)),
             Event::StepPinned { step, revision, .. } => {

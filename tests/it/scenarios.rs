@@ -268,6 +268,7 @@ fn an_event_that_cannot_follow_changes_nothing() {
         cause: kiln::CancelCause::Request,
         reason: String::new(),
         force,
+        by: None,
     };
     let a = vec![accepted.clone()];
     let t = vec![accepted.clone(), taken.clone()];
