@@ -1,0 +1,250 @@
+use super::Place;
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, fmt, sync::Arc};
+
+/// How many characters of a text a diagnostic quotes.
+const TEXT_CHARS_MAX: usize = 120;
+/// How many characters of a line a diagnostic quotes.
+const LINE_CHARS_MAX: usize = 400;
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, though perhaps not as it was meant.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// What is wrong in a file, where, and what to do about it.
+///
+/// Its form in JSON is part of `kiln check --json`: `docs/wercker.md` describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Which kind of trouble it is: kebab-case, and the same for ever.
+    pub code: Cow<'static, str>,
+    /// What is wrong: a sentence without its full stop.
+    pub message: String,
+    /// The name of the file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// How many characters it is about on that line, at least 1.
+    pub length: u32,
+    /// The text it is about: one line, shortened. Empty where a secret stands.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// What was expected in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What to do next: whole sentences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// What should be written instead: one or a few lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mended: Option<String>,
+    /// Another place that has to do with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub related: Option<Related>,
+    /// The line as it is in the file, shortened; none where a secret stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// Another place that has to do with a diagnostic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Related {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// What is there.
+    pub message: String,
+}
+
+impl Diagnostic {
+    /// With what was expected.
+    #[must_use]
+    pub fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    /// With what to do next.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With what should be written instead.
+    #[must_use]
+    pub fn mended(mut self, lines: impl Into<String>) -> Self {
+        self.mended = Some(lines.into());
+        self
+    }
+
+    /// With another place that has to do with it.
+    #[must_use]
+    pub fn related(mut self, place: Place, message: impl Into<String>) -> Self {
+        let Place { line, column, .. } = place;
+        self.related = Some(Related { line, column, message: message.into() });
+        self
+    }
+
+    /// Without any text of the file, since a secret stands there.
+    #[must_use]
+    pub fn hidden(mut self) -> Self {
+        self.text.clear();
+        self.source = None;
+        self
+    }
+
+    /// Whether the file cannot be used.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+/// One line: `file:line:column: severity[code]: message`, with what was expected and the help.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, code, message, file, line, column, .. } = self;
+        write!(f, "{file}:{line}:{column}: {severity}[{code}]: {message}")?;
+        if let Some(expected) = &self.expected {
+            write!(f, "; expected: {expected}")?;
+        }
+        match &self.help {
+            Some(help) => write!(f, ". {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The text of a file and its name: what diagnostics quote from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    name: Arc<str>,
+    text: Arc<str>,
+}
+
+impl Source {
+    /// A file.
+    pub fn new(name: &str, text: &str) -> Self {
+        Self { name: printable(name, TEXT_CHARS_MAX).into(), text: text.into() }
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What stands at a place; nothing if the place is of another file.
+    pub fn slice(&self, place: Place) -> &str {
+        self.text.get(place.start..place.end).unwrap_or_default()
+    }
+
+    /// The line in which a byte is, without its end.
+    pub fn line_at(&self, byte: usize) -> &str {
+        let mut at = byte.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let start = self.text[..at].rfind('\n').map_or(0, |i| i + 1);
+        let rest = &self.text[start..];
+        rest[..rest.find('\n').unwrap_or(rest.len())].trim_end_matches('\r')
+    }
+
+    /// An error at a place.
+    pub fn error(
+        &self,
+        place: Place,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        self.diagnostic(Severity::Error, place, code, message.into())
+    }
+
+    /// A warning at a place.
+    pub fn warning(
+        &self,
+        place: Place,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        self.diagnostic(Severity::Warning, place, code, message.into())
+    }
+
+    fn diagnostic(
+        &self,
+        severity: Severity,
+        place: Place,
+        code: &'static str,
+        message: String,
+    ) -> Diagnostic {
+        let text = self.slice(place).lines().next().unwrap_or_default().trim_end();
+        let length = u32::try_from(text.chars().count()).unwrap_or(u32::MAX).max(1);
+        Diagnostic {
+            severity,
+            code: code.into(),
+            message,
+            file: self.name.to_string(),
+            line: place.line,
+            column: place.column,
+            length,
+            text: printable(text, TEXT_CHARS_MAX),
+            expected: None,
+            help: None,
+            mended: None,
+            related: None,
+            source: Some(shortened(self.line_at(place.start), LINE_CHARS_MAX)),
+        }
+    }
+}
+
+/// A text that may be shown: shortened, and without what a terminal would obey.
+pub(crate) fn printable(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(chars_max) {
+        if is_odd(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    if text.chars().nth(chars_max).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A line of a file, in which each character stays one character, so that columns stay.
+fn shortened(line: &str, chars_max: usize) -> String {
+    let shown = line.chars().take(chars_max).map(|c| match c {
+        '\t' => '\t',
+        c if is_odd(c) => '\u{fffd}',
+        c => c,
+    });
+    shown.collect()
+}
+
+/// Control characters, and those that turn the direction of a line.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
