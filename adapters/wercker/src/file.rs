@@ -17,6 +17,7 @@ pub use model::{
     File, Pipeline, PipelineDef, Property, StepDef, TargetDef, WorkflowDef, WorkflowPipeline,
 };
 pub use place::{Place, Spanned};
+pub(crate) use text::nearest;
 pub use text::words;
 
 /// The names under which the file is looked for, in this order.

@@ -3,3 +3,4 @@
 //! `docs/wercker.md` describes the file, and what differs from the original.
 
 pub mod file;
+pub mod step;
