@@ -1,10 +1,12 @@
 //! The engine: accepts builds, drives them, and tells of them.
 
 mod accept;
+mod ask;
 mod attach;
 mod build;
 mod cancel;
 mod drive;
+mod keep;
 mod perform;
 mod resolve;
 mod step;

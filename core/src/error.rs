@@ -1,6 +1,6 @@
 //! The one error that crosses a port. What goes wrong *in a build* is data: see [`Failure`](crate::Failure).
 
-use std::{error::Error as StdError, fmt};
+use std::{collections::BTreeMap, error::Error as StdError, fmt};
 
 /// A result whose error is [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -64,6 +64,7 @@ struct Inner {
     message: String,
     hint: Option<String>,
     exit_code: Option<i64>,
+    notes: BTreeMap<String, String>,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -86,6 +87,7 @@ impl Error {
             message: message.into(),
             hint: None,
             exit_code: None,
+            notes: BTreeMap::new(),
             context: Vec::new(),
             source: None,
         }))
@@ -109,6 +111,13 @@ impl Error {
     #[must_use]
     pub fn exit_code(mut self, code: i64) -> Self {
         self.0.exit_code = Some(code);
+        self
+    }
+
+    /// Adds what the user's code told before it failed, by name.
+    #[must_use]
+    pub fn notes(mut self, notes: BTreeMap<String, String>) -> Self {
+        self.0.notes = notes;
         self
     }
 
@@ -156,6 +165,11 @@ impl Error {
         self.0.exit_code
     }
 
+    /// What the user's code told before it failed, by name.
+    pub fn told(&self) -> &BTreeMap<String, String> {
+        &self.0.notes
+    }
+
     /// The facts that were added.
     pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.context.iter().map(|(k, v)| (*k, v.as_str()))
@@ -169,6 +183,7 @@ impl Error {
         for (_, value) in &mut self.0.context {
             *value = f(value);
         }
+        self.0.notes = self.0.notes.iter().map(|(name, note)| (f(name), f(note))).collect();
         self.0.source = self.0.source.map(|s| f(&s.to_string()).into());
         self
     }

@@ -166,9 +166,12 @@ pub struct Output {
     /// Scan: what was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
-    /// Upload: what is kept.
+    /// Upload, collect and save: what is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
+    /// Plan: the steps and boxes that the build's own plan was extended by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
     /// Anything a step wants to tell, such as a message or a number it reported.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<String, String>,
@@ -221,6 +224,9 @@ pub struct Failure {
     /// The exit code of the user's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
+    /// What the step told before it failed, such as a message it left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 /// Whose fault a failure is.
@@ -270,7 +276,14 @@ impl Failure {
             FailureClass::Timeout => ErrorKind::Timeout,
             FailureClass::Cancelled => ErrorKind::Cancelled,
         };
-        Self { class, kind, message: message.into(), hint: None, exit_code: None }
+        Self {
+            class,
+            kind,
+            message: message.into(),
+            hint: None,
+            exit_code: None,
+            notes: BTreeMap::new(),
+        }
     }
 
     /// Whether another attempt may help.

@@ -28,6 +28,7 @@ mod secrets;
 mod signal;
 mod source;
 mod store;
+mod tar;
 mod virtual_clock;
 mod workspaces;
 

@@ -1,12 +1,16 @@
 //! A plan is a value: a checked graph of steps. Planning does no I/O.
 
 mod boxes;
+mod cache;
+mod check;
+mod extend;
 mod op;
 mod placement;
 mod secrets;
 mod step;
 
 pub use boxes::{BoxSpec, Mount, MountSource, Resources, ServiceSpec};
+pub use cache::{CacheKey, CacheKeyError};
 pub use op::{
     BuildSpec, Command, CommitSpec, ContainerRef, Context, ImageFrom, Op, Recipe, Revision,
     Severity, SourceSpec, Target,
@@ -107,6 +111,48 @@ pub enum PlanError {
     /// Steps that can run on no single node.
     #[error("no node can run all steps: they ask for {0}")]
     Placement(String),
+    /// A fact where none is resolved.
+    #[error("{place} has a fact as `{variable}`: only variables of commands can be facts")]
+    FactOutside {
+        /// Where.
+        place: String,
+        /// The variable or argument.
+        variable: String,
+    },
+    /// A planner that nobody can be named.
+    #[error("step `{0}` names a planner that is empty, too long (64) or has control characters")]
+    BadPlanner(String),
+    /// A limit that every step breaks.
+    #[error("step `{0}` may not be quiet for any time")]
+    NoQuiet(String),
+    /// Nothing to collect, or no name for it.
+    #[error("step `{0}` collects from no path, or under no name")]
+    EmptyCollect(String),
+    /// A path in a box that is none.
+    #[error("step `{step}` names `{path}`, which is no absolute path without `..`")]
+    BadPath {
+        /// The step.
+        step: String,
+        /// What it names.
+        path: String,
+    },
+    /// A fragment that nobody asked for.
+    #[error("step number {0} does not ask for a plan")]
+    NotAsked(StepId),
+    /// A fragment that limits what is not its own.
+    #[error("a plan that becomes part of another has no time limit of its own")]
+    FragmentTimeout,
+    /// A fragment that would replace a box.
+    #[error("there is a box `{0}` already")]
+    BoxExists(BoxName),
+    /// A fragment that asks on.
+    #[error(
+        "step `{0}` is of a plan that another step asked for, and cannot ask for a plan itself"
+    )]
+    NestedPlan(String),
+    /// A fragment for another node.
+    #[error("the new steps ask for more of their node than the build did when it was placed")]
+    PlacementGrows,
     /// Written by a newer version of this library.
     #[error("the plan has version {0}, this library reads version {VERSION}")]
     Version(u32),
@@ -142,6 +188,7 @@ impl Plan {
                 return Err(PlanError::DuplicateName(plan.step(id).name.clone()));
             }
         }
+        plan.check_boxes()?;
         plan.try_placement().map_err(PlanError::Placement)?;
         Ok(plan)
     }
@@ -158,6 +205,7 @@ impl Plan {
         if step.attempts.max == 0 {
             return Err(PlanError::NoAttempt(name()));
         }
+        step.check_values()?;
         if let Op::Exec { command, .. } = &step.op
             && command.argv.is_empty()
         {

@@ -13,6 +13,7 @@ mod frame;
 mod index;
 mod log;
 mod notifier;
+mod planner;
 mod publisher;
 mod queue;
 mod registry;
@@ -35,6 +36,7 @@ pub use log::{
     RECORD_BYTES_MAX, StepEnd, Stream,
 };
 pub use notifier::{Notice, Notifier};
+pub use planner::{PlanAsk, PlanSources, Planner};
 pub use publisher::Publisher;
 pub use queue::{Job, Lease, Queue, Settlement};
 pub use registry::{PushSpec, Registry};

@@ -100,7 +100,7 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// A value in a plan: a text, or the name of a secret.
+/// A value in a plan: a text, the name of a secret, or a fact about the build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
@@ -108,6 +108,21 @@ pub enum Value {
     Text(String),
     /// Revealed only to the step that needs it.
     Secret(SecretRef),
+    /// Known only when the step begins; the engine then puts a text in its place, and leaves the
+    /// variable out where there is no such fact. For variables of commands only.
+    Fact(Fact),
+}
+
+/// What a step can be told of the build it belongs to, as it is when the step begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// `passed` as long as no step has failed that may not and nobody asked to stop, else `failed`.
+    Result,
+    /// The name of the first step, in the order of the plan, that has failed and may not.
+    FailedStep,
+    /// What that step said itself, under the name `message`; else what is said of its failure.
+    FailedMessage,
 }
 
 impl From<&str> for Value {

@@ -6,6 +6,7 @@
 mod advance;
 mod apply;
 mod decide;
+mod fact;
 mod reuse;
 
 pub use apply::IllegalEvent;
@@ -75,6 +76,8 @@ impl StepPhase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildState {
     plan: Arc<Plan>,
+    /// The plan as it was submitted, before any step of it asked for more.
+    submitted: Arc<Plan>,
     owner: Owner,
     labels: BTreeMap<String, String>,
     steps: Vec<StepPhase>,
@@ -110,8 +113,10 @@ impl BuildState {
     /// The state of a build that was just accepted.
     pub fn accepted(plan: Plan, owner: Owner, labels: BTreeMap<String, String>) -> Self {
         let steps = vec![StepPhase::Waiting { attempts: 0 }; plan.steps().len()];
+        let plan = Arc::new(plan);
         Self {
-            plan: Arc::new(plan),
+            submitted: plan.clone(),
+            plan,
             owner,
             labels,
             steps,
@@ -124,9 +129,14 @@ impl BuildState {
         }
     }
 
-    /// What the build does.
+    /// What the build does. It grows when a plan step succeeds; what was there keeps its place.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The plan as it was submitted: what a retry begins with.
+    pub fn submitted(&self) -> &Plan {
+        &self.submitted
     }
 
     /// Whose it is.

@@ -8,8 +8,8 @@ use crate::{
         SystemClock,
     },
     port::{
-        ArtifactStore, Builder, Clock, Containers, Index, LogReader, LogSink, Notifier, Publisher,
-        Registry, Runtime, Scanner, Secrets, Source, Store, Workspaces,
+        ArtifactStore, Builder, Clock, Containers, Index, LogReader, LogSink, Notifier, Planner,
+        Publisher, Registry, Runtime, Scanner, Secrets, Source, Store, Workspaces,
     },
 };
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub struct Toolbox {
     pub registry: Option<Arc<dyn Registry>>,
     pub scanner: Option<Arc<dyn Scanner>>,
     pub publishers: Vec<Arc<dyn Publisher>>,
+    pub planners: Vec<Arc<dyn Planner>>,
     pub notifiers: Vec<Arc<dyn Notifier>>,
     /// The node that drivers run on.
     pub node: NodeId,
@@ -59,6 +60,7 @@ impl Default for Toolbox {
             registry: None,
             scanner: None,
             publishers: Vec::new(),
+            planners: Vec::new(),
             notifiers: Vec::new(),
             node: NodeId::new("local").expect("a legal name"),
         }
@@ -67,7 +69,7 @@ impl Default for Toolbox {
 
 impl Toolbox {
     /// Puts a layer around everything that acts on the world: sources, builders, runtime,
-    /// containers, registry, scanner, publishers. All of them share what the layer holds.
+    /// containers, registry, scanner, publishers, planners. All of them share what the layer holds.
     #[must_use]
     pub fn layer_effects<A: Around>(self, around: &A) -> Self {
         macro_rules! layered {
@@ -85,6 +87,7 @@ impl Toolbox {
             registry: layered!(self.registry, Registry).next(),
             scanner: layered!(self.scanner, Scanner).next(),
             publishers: layered!(self.publishers, Publisher).collect(),
+            planners: layered!(self.planners, Planner).collect(),
             ..self
         }
     }
@@ -119,6 +122,12 @@ impl Toolbox {
     pub fn publisher(&self, target: &Target) -> Result<&Arc<dyn Publisher>> {
         let found = self.publishers.iter().find(|p| p.name() == target.publisher);
         found.ok_or_else(|| missing("publisher").with("name", &target.publisher))
+    }
+
+    /// The planner that a step names.
+    pub fn planner(&self, name: &str) -> Result<&Arc<dyn Planner>> {
+        let found = self.planners.iter().find(|p| p.accepts(name));
+        found.ok_or_else(|| missing("planner").with("name", name))
     }
 
     /// The runtime.

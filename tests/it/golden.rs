@@ -169,6 +169,7 @@ fn events() -> Vec<Event> {
         digest: Some(digest()),
         report: Some(Report { scanner: "clair".into(), findings: map(Severity::Low, 3) }),
         artifact: Some(Artifact { key: "b/app.tar".into(), bytes: 9, digest: digest() }),
+        plan: None,
         notes: map("cached", "3 of 4".to_owned()),
     };
     let small = Plan::new(vec![Step::build("b", build_specs()[1].clone())]).unwrap();

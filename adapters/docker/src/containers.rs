@@ -7,18 +7,26 @@ use crate::{
 };
 use async_trait::async_trait;
 use bollard::{
+    body_try_stream,
     errors::Error as Vendor,
     models::{ContainerConfig, ContainerInspectResponse},
     query_parameters::{
         CommitContainerOptions, DownloadFromContainerOptions, InspectContainerOptions,
-        RemoveImageOptions, TagImageOptions,
+        RemoveImageOptions, TagImageOptions, UploadToContainerOptions,
     },
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use kiln::{
     BuildId, CommitSpec, ContainerRef, Error, ErrorKind, Image, ImageRef, Result, StepCx,
     port::{ByteStream, Containers},
 };
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How long an engine may take to unpack an archive.
+const WRITE_TIME: Duration = Duration::from_secs(3_600);
 
 /// Works on the containers of an engine.
 ///
@@ -226,6 +234,36 @@ impl Containers for DockerContainers {
         };
         let rest = chunks.map(move |chunk| chunk.map_err(|e| client.error(OP, e)));
         Ok(stream::iter([Ok(first)]).chain(rest).boxed())
+    }
+
+    async fn write(
+        &self,
+        build: &BuildId,
+        container: &ContainerRef,
+        path: &str,
+        archive: ByteStream,
+    ) -> Result<()> {
+        const OP: &str = "Containers::write";
+        check_path(path, OP)?;
+        let id = self.find(build, container, false, OP).await?.id.unwrap_or_default();
+        let options = UploadToContainerOptions { path: path.to_owned(), ..Default::default() };
+        // What broke on our side breaks the request off, and is what to tell.
+        let broken = Arc::new(Mutex::new(None));
+        let body = archive.map_err({
+            let broken = broken.clone();
+            move |e| {
+                *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                std::io::Error::other("the archive failed")
+            }
+        });
+        let docker = self.client.docker().clone().with_timeout(WRITE_TIME);
+        let sent = docker.upload_to_container(&id, Some(options), body_try_stream(body)).await;
+        let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (sent, broken) {
+            (_, Some(e)) => Err(e),
+            (Ok(()), None) => Ok(()),
+            (Err(e), None) => Err(self.client.error(OP, e).with("path", path)),
+        }
     }
 }
 

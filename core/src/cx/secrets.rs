@@ -1,5 +1,5 @@
 use crate::{
-    Owner, Result,
+    Error, ErrorKind, Owner, Result,
     port::Secrets,
     redact::Redactor,
     secret::{Secret, SecretRef, Value},
@@ -33,6 +33,10 @@ impl StepSecrets {
         match value {
             Value::Text(text) => Ok(Secret::new(text.as_bytes())),
             Value::Secret(secret) => self.reveal(secret).await,
+            Value::Fact(_) => {
+                let message = "a fact about the build is known to the engine alone";
+                Err(Error::new(ErrorKind::Unexpected, "StepSecrets::resolve", message))
+            }
         }
     }
 

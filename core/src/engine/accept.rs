@@ -2,8 +2,8 @@
 
 use super::Engine;
 use crate::{
-    Actor, BuildId, Error, ErrorKind, Event, Owner, Placement, Plan, Recorded, Result, Reuse, Seq,
-    port::Entry, view::BuildView,
+    Actor, BuildId, CacheKey, Error, ErrorKind, Event, Owner, Placement, Plan, Recorded, Result,
+    Reuse, Seq, port::Entry, view::BuildView,
 };
 use std::collections::BTreeMap;
 
@@ -89,7 +89,7 @@ impl Submission {
 impl Engine {
     /// Accepts a build. From here on it survives a crash of this process, if the store does.
     ///
-    /// `AlreadyExists` if there is a build of that id; `Denied` if the plan names paths of the
+    /// `AlreadyExists` if there is a build of that id; `Invalid` if a cache may have it; `Denied` if the plan names paths of the
     /// host and this engine does not allow it.
     pub async fn accept(&self, submission: Submission) -> Result<BuildId> {
         let Submission { plan, id, owner, labels, by, reuse } = submission;
@@ -101,6 +101,12 @@ impl Engine {
             ));
         }
         let id = id.unwrap_or_else(BuildId::random);
+        if CacheKey::is_reserved(&id) {
+            let message = "no build can have the id of a cache";
+            return Err(Error::new(ErrorKind::Invalid, "Engine::accept", message)
+                .with("build", &id)
+                .hint("Choose another id, or none."));
+        }
         let at = self.tools.clock.now();
         let mut events = vec![Event::Accepted { plan, owner, labels, by }];
         if let Some((of, reuse)) = reuse {

@@ -2,8 +2,8 @@ use super::{Engine, Policy};
 use crate::{
     NodeId,
     port::{
-        ArtifactStore, Builder, Clock, Containers, Index, LogReader, LogSink, Notifier, Publisher,
-        Registry, Runtime, Scanner, Secrets, Source, Store, Workspaces,
+        ArtifactStore, Builder, Clock, Containers, Index, LogReader, LogSink, Notifier, Planner,
+        Publisher, Registry, Runtime, Scanner, Secrets, Source, Store, Workspaces,
     },
     toolbox::Toolbox,
 };
@@ -85,6 +85,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn publisher(mut self, adapter: impl Publisher) -> Self {
         self.tools.publishers.push(Arc::new(adapter));
+        self
+    }
+
+    /// Adds a planner; of several that accept a name the first is asked.
+    #[must_use]
+    pub fn planner(mut self, adapter: impl Planner) -> Self {
+        self.tools.planners.push(Arc::new(adapter));
         self
     }
 

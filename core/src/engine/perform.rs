@@ -1,5 +1,6 @@
 //! From a step's verb to a call of a port, and from a port's error to a failure: here only.
 
+use super::{ask, keep};
 use crate::{
     BuildState, Error, ErrorKind, Failure, FailureClass, ImageFrom, Op, Output, Result, Revision,
     SourceSpec, StepCx, StepPhase,
@@ -21,9 +22,13 @@ pub(super) async fn perform(
     tools: &Toolbox,
     state: &BuildState,
     cx: &StepCx,
+    local_paths: bool,
     pins: &dyn Pins,
 ) -> Result<Output> {
-    let output = attempt(tools, state, cx, pins).await?;
+    let output = match &state.plan().step(cx.key.step).op {
+        Op::Plan { .. } => ask::plan(tools, state, cx, local_paths).await?,
+        _ => attempt(tools, state, cx, pins).await?,
+    };
     Ok(redacted(output, cx.log.redactor()))
 }
 
@@ -57,7 +62,7 @@ async fn attempt(
             let spec = &state.plan().boxes()[in_box];
             let runtime = tools.runtime()?;
             let handle = runtime.start(cx, in_box, spec).await?;
-            match runtime.exec(cx, &handle, command).await? {
+            match runtime.exec(cx, &handle, &state.informed(command)).await? {
                 ExitCode(0) => Ok(Output::default()),
                 ExitCode(code) => {
                     let message = format!("the command ended with exit code {code}");
@@ -98,6 +103,10 @@ async fn attempt(
             let artifact = tools.artifacts.put(&key, body).await?;
             Ok(Output { artifact: Some(artifact), ..Output::default() })
         }
+        op @ (Op::Collect { .. } | Op::Restore { .. } | Op::Save { .. }) => {
+            keep::perform(tools, state, cx, op).await
+        }
+        Op::Plan { .. } => Err(Error::new(ErrorKind::Unexpected, "Engine", "a plan is asked for")),
     }
 }
 
@@ -147,7 +156,10 @@ pub(super) fn failure(error: Error, redactor: &Redactor) -> Failure {
         }
         next = cause.source();
     }
+    let notes = error.told().iter();
+    let notes = notes.map(|(name, note)| (redactor.redact_text(name), redactor.redact_text(note)));
     Failure {
+        notes: notes.collect(),
         message: redactor.redact_text(&format!("{error}{causes}")),
         hint: error.hint_text().map(|h| redactor.redact_text(h)),
         ..Failure::from(&error)
@@ -178,6 +190,7 @@ impl From<&Error> for Failure {
             message: e.to_string(),
             hint: e.hint_text().map(str::to_owned),
             exit_code: e.code(),
+            notes: e.told().clone(),
         }
     }
 }

@@ -62,13 +62,14 @@ pub(super) fn begin(
     tools: Arc<Toolbox>,
     state: BuildState,
     cx: StepCx,
+    local_paths: bool,
     to_driver: mpsc::UnboundedSender<PinWanted>,
 ) -> (Running, BoxFuture<'static, Over>) {
     let (step, attempt) = (cx.key.step, cx.key.attempt);
     let (abort, registration) = AbortHandle::new_pair();
     let running = Running { attempt, cancel: cx.cancel.clone(), log: cx.log.clone(), abort };
     let line = Line { step, attempt, to_driver };
-    let work = async move { perform(&tools, &state, &cx, &line).await };
+    let work = async move { perform(&tools, &state, &cx, local_paths, &line).await };
     let over = Abortable::new(work, registration).map(move |result| Over {
         step,
         attempt,

@@ -1,11 +1,15 @@
-use super::{MemoryHost, host::Container};
+use super::{
+    MemoryHost,
+    host::Container,
+    tar::{self, Entry, Kind},
+};
 use crate::{
     BuildId, CommitSpec, ContainerRef, Error, ErrorKind, Image, Result, StepCx,
     port::{ByteStream, Containers},
 };
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, stream};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 
 /// The boxes and containers of a pretended host.
 #[derive(Debug, Default)]
@@ -21,7 +25,11 @@ impl MemoryContainers {
 }
 
 fn size(container: &Container) -> u64 {
-    container.files.values().map(|b| b.len() as u64).sum()
+    let bytes = |entry: &Entry| match &entry.kind {
+        Kind::File(bytes) => bytes.len() as u64,
+        Kind::Directory | Kind::Link(_) => 0,
+    };
+    container.files.values().map(bytes).sum()
 }
 
 #[async_trait]
@@ -55,26 +63,48 @@ impl Containers for MemoryContainers {
     ) -> Result<ByteStream> {
         const OP: &str = "Containers::read";
         let inner = self.host.lock();
-        let files = &inner.container(build, container, OP)?.files;
-        let bytes = files.get(path).cloned().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, OP, "there is no such file").with("path", path)
-        })?;
-        let name = path.rsplit('/').next().unwrap_or(path);
-        Ok(stream::iter(tar(name, bytes).map(Ok)).boxed())
+        let found = inner.container(build, container, OP)?;
+        let (path, name) = match path.strip_suffix("/.") {
+            Some(directory) => (directory, "."),
+            None => (path, path.rsplit('/').next().unwrap_or(path)),
+        };
+        let missing =
+            || Error::new(ErrorKind::NotFound, OP, "there is no such file").with("path", path);
+        let below = format!("{path}/");
+        let rest = found.files.range(below.clone()..).take_while(|(p, _)| p.starts_with(&below));
+        let rest = rest.map(|(p, entry)| (format!("{name}/{}", &p[below.len()..]), entry));
+        let implied = Entry::directory();
+        let first = match found.files.get(path) {
+            Some(entry) if entry.kind != Kind::Directory && name == "." => return Err(missing()),
+            Some(entry) => entry,
+            None if found.has_directory(path) => &implied,
+            None => return Err(missing()),
+        };
+        let slash = if matches!(first.kind, Kind::Directory) { "/" } else { "" };
+        let archive = tar::pack([(format!("{name}{slash}"), first)].into_iter().chain(rest));
+        Ok(stream::iter(archive.into_iter().map(Ok)).boxed())
     }
-}
 
-/// A tar archive of one file: a ustar header, the bytes, and zeros up to the end mark.
-fn tar(name: &str, bytes: Bytes) -> [Bytes; 3] {
-    let mut header = [0_u8; 512];
-    let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
-    put(0, &name.as_bytes()[..name.len().min(100)]);
-    put(100, b"0000644\x000000000\x000000000\0");
-    put(124, format!("{:011o}\x0000000000000\0", bytes.len()).as_bytes());
-    put(148, b"        0");
-    put(257, b"ustar\x0000");
-    let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let end = bytes.len().next_multiple_of(512) - bytes.len() + 1024;
-    [Bytes::copy_from_slice(&header), bytes, BytesMut::zeroed(end).freeze()]
+    async fn write(
+        &self,
+        build: &BuildId,
+        container: &ContainerRef,
+        path: &str,
+        archive: ByteStream,
+    ) -> Result<()> {
+        const OP: &str = "Containers::write";
+        let pieces: Vec<Bytes> = archive.try_collect().await?;
+        let entries = tar::unpack(pieces.concat().into(), OP)?;
+        let mut inner = self.host.lock();
+        let found = inner.container_mut(build, container, OP)?;
+        let path = path.trim_end_matches('/');
+        if !found.has_directory(path) {
+            let message = "there is no such directory";
+            return Err(Error::new(ErrorKind::NotFound, OP, message).with("path", path));
+        }
+        for (name, entry) in entries.into_iter().filter(|(name, _)| !name.is_empty()) {
+            found.files.insert(format!("{path}/{name}"), entry);
+        }
+        Ok(())
+    }
 }

@@ -1,4 +1,7 @@
-use super::{lock, sha256};
+use super::{
+    lock, sha256,
+    tar::{Entry, Kind},
+};
 use crate::{
     BoxName, BuildId, ContainerRef, Error, ErrorKind, Image, ImageRef, Result, StepKey, Timestamp,
 };
@@ -27,7 +30,18 @@ pub(super) struct Inner {
 /// A container: what it wrote to its disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Container {
-    pub(super) files: BTreeMap<String, Bytes>,
+    pub(super) files: BTreeMap<String, Entry>,
+}
+
+impl Container {
+    /// Whether there is a directory: the root, one that was made, or one that holds something.
+    pub(super) fn has_directory(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        let first = self.files.range(below.clone()..).next();
+        path.is_empty()
+            || self.files.get(path).is_some_and(|entry| entry.kind == Kind::Directory)
+            || first.is_some_and(|(p, _)| p.starts_with(&below))
+    }
 }
 
 /// A command that was started: all that is needed to attach to it.
@@ -58,7 +72,21 @@ impl MemoryHost {
     pub fn add_file(&self, container: &str, path: &str, bytes: impl Into<Bytes>) {
         let mut inner = self.lock();
         let container = inner.containers.entry(container.to_owned()).or_default();
-        container.files.insert(path.to_owned(), bytes.into());
+        container.files.insert(path.to_owned(), Entry::file(bytes.into()));
+    }
+
+    /// Puts a file into a box of a build, as a command in it would; makes the box if need be.
+    pub fn add_to_box(&self, build: &BuildId, name: &BoxName, path: &str, bytes: impl Into<Bytes>) {
+        let mut inner = self.lock();
+        let container = inner.boxes.entry((build.clone(), name.clone())).or_default();
+        container.files.insert(path.to_owned(), Entry::file(bytes.into()));
+    }
+
+    /// Makes a directory in a box of a build, as a command in it would; makes the box if need be.
+    pub fn make_directory(&self, build: &BuildId, name: &BoxName, path: &str) {
+        let mut inner = self.lock();
+        let container = inner.boxes.entry((build.clone(), name.clone())).or_default();
+        container.files.entry(path.to_owned()).or_insert_with(Entry::directory);
     }
 
     /// The images, in the order in which they were made.
@@ -112,17 +140,34 @@ impl Inner {
         container: &ContainerRef,
         op: &'static str,
     ) -> Result<&Container> {
-        let (found, name) = match container {
-            ContainerRef::Box(name) => {
-                (self.boxes.get(&(build.clone(), name.clone())), name.as_str())
-            }
-            ContainerRef::Container(name) => (self.containers.get(name), name.as_str()),
+        let found = match container {
+            ContainerRef::Box(name) => self.boxes.get(&(build.clone(), name.clone())),
+            ContainerRef::Container(name) => self.containers.get(name),
         };
-        found.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, op, "there is no such container")
-                .with("container", name)
-        })
+        found.ok_or_else(|| no_container(container, op))
     }
+
+    /// The same, to be changed.
+    pub(super) fn container_mut(
+        &mut self,
+        build: &BuildId,
+        container: &ContainerRef,
+        op: &'static str,
+    ) -> Result<&mut Container> {
+        let found = match container {
+            ContainerRef::Box(name) => self.boxes.get_mut(&(build.clone(), name.clone())),
+            ContainerRef::Container(name) => self.containers.get_mut(name),
+        };
+        found.ok_or_else(|| no_container(container, op))
+    }
+}
+
+fn no_container(container: &ContainerRef, op: &'static str) -> Error {
+    let name = match container {
+        ContainerRef::Box(name) => name.as_str(),
+        ContainerRef::Container(name) => name,
+    };
+    Error::new(ErrorKind::NotFound, op, "there is no such container").with("container", name)
 }
 
 /// Whether two names mean the same image, `latest` written or not.

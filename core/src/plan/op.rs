@@ -1,5 +1,6 @@
 //! What a step does. A closed set: new *places* are adapters, a new *verb* is a decision.
 
+use super::CacheKey;
 use crate::{
     BoxName, RelPath, StepId,
     image::ImageRef,
@@ -69,6 +70,56 @@ pub enum Op {
         /// Its name among the artifacts of the build.
         #[serde(rename = "artifact")]
         name: RelPath,
+    },
+    /// Asks a planner what follows; its output is a plan, which becomes part of the build's own.
+    ///
+    /// [`Plan::extend`](crate::Plan::extend) says how. A retry of the build asks again.
+    Plan {
+        /// Which planner, such as `wercker`.
+        planner: String,
+        /// The directory of the workspace, or the file in it, that the planner reads.
+        #[serde(default)]
+        path: RelPath,
+        /// What only the planner understands.
+        #[serde(default)]
+        settings: serde_json::Value,
+    },
+    /// Keeps a file or directory of a box as an artifact: a tar archive.
+    Collect {
+        /// The box.
+        in_box: BoxName,
+        /// Absolute paths in the box; the first one counts that is there and not empty.
+        paths: Vec<String>,
+        /// The name of the archive among the artifacts of the build.
+        #[serde(rename = "artifact")]
+        name: RelPath,
+        /// How many bytes the archive may have; with more of them the step fails.
+        bytes_max: u64,
+        /// Whether it is no failure that none of the paths is there.
+        #[serde(default)]
+        optional: bool,
+    },
+    /// Puts a cache into a box; where nothing is kept, nothing is put there.
+    Restore {
+        /// The cache.
+        cache: CacheKey,
+        /// The box.
+        in_box: BoxName,
+        /// The directory that receives it: an absolute path in the box.
+        path: String,
+        /// How many bytes the cache may have; with more of them nothing of it is put there.
+        bytes_max: u64,
+    },
+    /// Keeps a directory of a box as a cache, in place of what the cache held before.
+    Save {
+        /// The cache.
+        cache: CacheKey,
+        /// The box.
+        in_box: BoxName,
+        /// The directory: an absolute path in the box.
+        path: String,
+        /// How many bytes the cache may have; with more the step fails, and what was kept stays.
+        bytes_max: u64,
     },
 }
 

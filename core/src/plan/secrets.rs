@@ -16,7 +16,14 @@ impl Plan {
                 }
                 Op::Exec { command, .. } => all.extend(command.env.values().filter_map(secret)),
                 Op::Push { credentials, .. } => all.extend(credentials),
-                Op::Commit { .. } | Op::Scan { .. } | Op::Publish { .. } | Op::Upload { .. } => {}
+                Op::Commit { .. }
+                | Op::Scan { .. }
+                | Op::Publish { .. }
+                | Op::Upload { .. }
+                | Op::Plan { .. }
+                | Op::Collect { .. }
+                | Op::Restore { .. }
+                | Op::Save { .. } => {}
             }
         }
         for spec in self.boxes().values() {
@@ -34,7 +41,7 @@ impl Plan {
 fn secret(value: &Value) -> Option<&SecretRef> {
     match value {
         Value::Secret(secret) => Some(secret),
-        Value::Text(_) => None,
+        Value::Text(_) | Value::Fact(_) => None,
     }
 }
 

@@ -34,6 +34,15 @@ pub struct Step {
         deserialize_with = "read_millis"
     )]
     pub timeout: Option<Duration>,
+    /// How long one attempt may go without any output.
+    #[serde(
+        default,
+        rename = "quiet_ms",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "write_millis",
+        deserialize_with = "read_millis"
+    )]
+    pub quiet: Option<Duration>,
     /// Where it may run.
     #[serde(default, skip_serializing_if = "Placement::is_anywhere")]
     pub placement: Placement,
@@ -102,6 +111,7 @@ impl Step {
             may_fail: false,
             attempts: Attempts::ONE,
             timeout: None,
+            quiet: None,
             placement: Placement::default(),
         }
     }
@@ -146,6 +156,13 @@ impl Step {
         self
     }
 
+    /// Limits how long one attempt may go without any output.
+    #[must_use]
+    pub fn quiet(mut self, time: Duration) -> Self {
+        self.quiet = Some(time);
+        self
+    }
+
     /// Says where it may run.
     #[must_use]
     pub fn on(mut self, placement: Placement) -> Self {
@@ -166,13 +183,20 @@ impl Op {
             Self::Scan { .. } => "scan",
             Self::Publish { .. } => "publish",
             Self::Upload { .. } => "upload",
+            Self::Plan { .. } => "plan",
+            Self::Collect { .. } => "collect",
+            Self::Restore { .. } => "restore",
+            Self::Save { .. } => "save",
         }
     }
 
     /// The box it works in or on.
     pub fn box_name(&self) -> Option<&BoxName> {
         match self {
-            Self::Exec { in_box, .. } => Some(in_box),
+            Self::Exec { in_box, .. }
+            | Self::Collect { in_box, .. }
+            | Self::Restore { in_box, .. }
+            | Self::Save { in_box, .. } => Some(in_box),
             Self::Commit { container: ContainerRef::Box(name), .. } => Some(name),
             _ => None,
         }
@@ -180,6 +204,16 @@ impl Op {
 
     /// The image it works on.
     pub fn image(&self) -> Option<&ImageFrom> {
+        match self {
+            Self::Push { image, .. } | Self::Scan { image, .. } | Self::Publish { image, .. } => {
+                Some(image)
+            }
+            _ => None,
+        }
+    }
+
+    /// The image it works on, to be changed.
+    pub(super) fn image_mut(&mut self) -> Option<&mut ImageFrom> {
         match self {
             Self::Push { image, .. } | Self::Scan { image, .. } | Self::Publish { image, .. } => {
                 Some(image)

@@ -70,11 +70,7 @@ impl BuildState {
             Some(CancelCause::Timeout) => return Outcome::TimedOut,
             None => {}
         }
-        let first = self.plan.ids().find_map(|id| match self.step(id) {
-            StepPhase::Failed(f) if !self.plan.step(id).may_fail => Some((id, f.class)),
-            _ => None,
-        });
-        match first {
+        match self.first_failure().map(|(step, failure)| (step, failure.class)) {
             None => Outcome::Succeeded,
             Some((step, FailureClass::Infra | FailureClass::Lost)) => Outcome::Errored { step },
             Some((step, _)) => Outcome::Failed { step },

@@ -1,7 +1,7 @@
 use super::{BuildState, StepPhase, Stop};
 use std::sync::Arc;
 
-use crate::{Event, Failure, FailureClass, NodeId, Output, StepId, event::CancelCause};
+use crate::{Event, Failure, FailureClass, NodeId, Op, Output, StepId, event::CancelCause};
 
 /// An event that cannot follow what came before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,7 @@ impl BuildState {
             }
             Event::StepSucceeded { step, attempt, output } => {
                 self.expect_running(*step, *attempt)?;
+                self.extend(*step, output)?;
                 if let (Some(_), Some((_, node))) = (&output.image, &self.driver) {
                     self.images.insert(*step, node.clone());
                 }
@@ -90,6 +91,22 @@ impl BuildState {
         Ok(())
     }
 
+    /// Takes in what a plan step brings.
+    fn extend(&mut self, step: StepId, output: &Output) -> Result<(), &'static str> {
+        let asks = matches!(self.plan.step(step).op, Op::Plan { .. });
+        match &output.plan {
+            None if asks => return Err("a plan step brings a plan"),
+            None => return Ok(()),
+            Some(_) if !asks => return Err("the step does not ask for a plan"),
+            Some(fragment) => {
+                let grown = self.plan.extend(step, fragment);
+                self.plan = Arc::new(grown.map_err(|_| "its plan does not fit the build's")?);
+            }
+        }
+        self.steps.resize(self.plan.steps().len(), StepPhase::Waiting { attempts: 0 });
+        Ok(())
+    }
+
     fn get(&self, step: StepId) -> Result<&StepPhase, &'static str> {
         self.steps.get(step.index()).ok_or("the plan has no such step")
     }
@@ -111,6 +128,9 @@ impl BuildState {
         match self.get(step)? {
             StepPhase::Waiting { attempts: 0 } if self.is_untouched() => {}
             _ => return Err("the step may run already"),
+        }
+        if matches!(self.plan.step(step).op, Op::Plan { .. }) {
+            return Err("a plan step always runs");
         }
         if let Some(node) = node {
             self.images.insert(step, node.clone());

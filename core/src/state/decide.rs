@@ -1,6 +1,6 @@
 use super::{BuildState, Phase, StepPhase};
 use crate::{
-    Actor, DriverId, Event, Failure, FailureClass, NodeId, Output, Revision, StepId,
+    Actor, DriverId, ErrorKind, Event, Failure, FailureClass, NodeId, Op, Output, Revision, StepId,
     event::CancelCause,
 };
 
@@ -133,6 +133,23 @@ impl BuildState {
         }
     }
 
+    /// A plan step whose plan does not fit the build's has failed: it is what its user wrote.
+    fn fits(&self, step: StepId, output: Box<Output>) -> Result<Box<Output>, Failure> {
+        let asks = matches!(self.plan().step(step).op, Op::Plan { .. });
+        let no = |message: String| {
+            let kind = ErrorKind::Invalid;
+            Err(Failure { kind, ..Failure::new(FailureClass::User, message) })
+        };
+        match &output.plan {
+            None if asks => no("the planner answered without a plan".into()),
+            None => Ok(output),
+            Some(fragment) => match self.plan().extend(step, fragment) {
+                Ok(_) => Ok(output),
+                Err(e) => no(format!("what the planner answered does not fit the build: {e}")),
+            },
+        }
+    }
+
     /// A step that was told to stop and ends with an error ended for that reason; one that made it
     /// in the last moment made it.
     fn complete(
@@ -142,6 +159,7 @@ impl BuildState {
         result: Result<Box<Output>, Failure>,
     ) -> Result<Vec<Event>, Refusal> {
         let timed_out = self.timed_out(step, attempt)?;
+        let result = result.and_then(|output| self.fits(step, output));
         Ok(vec![match result {
             Ok(output) => Event::StepSucceeded { step, attempt, output },
             Err(mut failure) => {

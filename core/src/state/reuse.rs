@@ -48,7 +48,12 @@ impl Reuse {
 /// Whether a step works with the files of the build or in its boxes, which are gone with it.
 fn uses_workspace(op: &Op) -> bool {
     match op {
-        Op::Exec { .. } | Op::Upload { .. } => true,
+        Op::Exec { .. }
+        | Op::Upload { .. }
+        | Op::Plan { .. }
+        | Op::Collect { .. }
+        | Op::Restore { .. }
+        | Op::Save { .. } => true,
         Op::Commit { container, .. } => matches!(container, ContainerRef::Box(_)),
         Op::Build(spec) => {
             matches!(spec.context, Context::Workspace { .. })
@@ -60,12 +65,14 @@ fn uses_workspace(op: &Op) -> bool {
 
 /// Whether a step leaves something in the files of the build or in its boxes.
 fn fills_workspace(op: &Op) -> bool {
-    matches!(op, Op::Fetch { .. } | Op::Exec { .. })
+    matches!(op, Op::Fetch { .. } | Op::Exec { .. } | Op::Plan { .. } | Op::Restore { .. })
 }
 
 impl BuildState {
     /// What a new build of this plan need not do again, if it is to go on from what failed here.
     ///
+    /// - It begins with the plan that was submitted: a plan step runs and asks again, so what it
+    ///   brought here is not taken over.
     /// - A step that did not succeed runs, and one that does not wait for success.
     /// - What needs a step that runs, runs; but a fetch that succeeded is pinned to its revision,
     ///   so what came of it stays.
@@ -82,9 +89,10 @@ impl BuildState {
             Some(_) => {}
         }
         let mut again = Again::new(self);
-        for id in self.plan.ids() {
+        for id in self.submitted.ids() {
             let done = matches!(self.step(id), StepPhase::Succeeded(_));
-            if !done || self.plan.step(id).when != When::Success {
+            let step = self.submitted.step(id);
+            if !done || step.when != When::Success || matches!(step.op, Op::Plan { .. }) {
                 again.run(id);
             }
         }
@@ -95,11 +103,13 @@ impl BuildState {
             }
             elsewhere.into_iter().for_each(|id| again.run(id));
         };
-        let kept = |id: &StepId| !again.runs.contains(id);
-        let pins = self.pins.iter().filter(|(id, _)| !kept(id) && again.is_pinned(**id));
+        let asked = |id: &StepId| self.submitted.get(*id).is_some();
+        let kept = |id: &StepId| asked(id) && !again.runs.contains(id);
+        let pins = self.pins.iter();
+        let pins = pins.filter(|(id, _)| asked(id) && !kept(id) && again.is_pinned(**id));
         Ok(Reuse {
             pins: pins.map(|(id, revision)| (*id, revision.clone())).collect(),
-            outputs: self.plan.ids().filter(kept).filter_map(|id| self.output(id)).collect(),
+            outputs: self.submitted.ids().filter(kept).filter_map(|id| self.output(id)).collect(),
             images: self.images.iter().filter(|(id, _)| kept(id)).map(pair).collect(),
             node,
         })
@@ -154,8 +164,8 @@ struct Again<'a> {
 impl<'a> Again<'a> {
     fn new(state: &'a BuildState) -> Self {
         let mut needed_by: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
-        for id in state.plan.ids() {
-            for need in &state.plan.step(id).needs {
+        for id in state.submitted.ids() {
+            for need in &state.submitted.step(id).needs {
                 needed_by.entry(*need).or_default().push(id);
             }
         }
@@ -178,7 +188,7 @@ impl<'a> Again<'a> {
             if !self.is_pinned(id) {
                 todo.extend(self.needed_by.get(&id).into_iter().flatten());
             }
-            if uses_workspace(&self.state.plan.step(id).op) {
+            if uses_workspace(&self.state.submitted.step(id).op) {
                 self.search(id, &mut todo);
             }
         }
@@ -191,8 +201,8 @@ impl<'a> Again<'a> {
             if !self.searched.insert(id) {
                 continue;
             }
-            for need in &self.state.plan.step(id).needs {
-                if fills_workspace(&self.state.plan.step(*need).op) {
+            for need in &self.state.submitted.step(id).needs {
+                if fills_workspace(&self.state.submitted.step(*need).op) {
                     found.push(*need);
                 }
                 todo.push(*need);
@@ -202,7 +212,7 @@ impl<'a> Again<'a> {
 
     /// The node of the images that steps which run work on, and those of them that are not there.
     fn images(&self) -> (Option<NodeId>, Vec<StepId>) {
-        let plan = &self.state.plan;
+        let plan = &self.state.submitted;
         let wanted = self.runs.iter().filter_map(|id| image_of(&plan.step(*id).op));
         let wanted: BTreeSet<_> = wanted.filter(|from| !self.runs.contains(from)).collect();
         let mut node = None;

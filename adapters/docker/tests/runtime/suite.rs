@@ -59,6 +59,16 @@ impl Containers for Running {
     async fn read(&self, build: &BuildId, of: &ContainerRef, path: &str) -> Result<ByteStream> {
         self.bench.containers.read(build, of, path).await
     }
+
+    async fn write(
+        &self,
+        build: &BuildId,
+        of: &ContainerRef,
+        path: &str,
+        archive: ByteStream,
+    ) -> Result<()> {
+        self.bench.containers.write(build, of, path, archive).await
+    }
 }
 
 impl Boxed for Running {

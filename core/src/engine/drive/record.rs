@@ -148,7 +148,8 @@ impl Driver<'_> {
             secrets,
             cancel: CancelToken::new(),
         };
-        let (running, over) = begin(tools.clone(), self.state.clone(), cx, self.pins.0.clone());
+        let (state, pins) = (self.state.clone(), self.pins.0.clone());
+        let (running, over) = begin(tools.clone(), state, cx, self.engine.policy.local_paths, pins);
         if let Some(limit) = self.state.plan().step(step).timeout {
             self.arm(limit, Timer::StepTimeout { step, attempt });
         }

@@ -1,17 +1,21 @@
 #![deny(clippy::missing_trait_methods)]
 
+use super::memory::used_up;
 use crate::layer::{Again, Around, Call, Layered};
 use crate::{
     BoxName, BoxSpec, BuildId, BuildSpec, Command, CommitSpec, ContainerRef, Digest, Image,
-    ImageRef, Recipe, Report, Result, Revision, SourceSpec, StepCx, StepKey, Target,
+    ImageRef, Plan, Recipe, Report, Result, Revision, SourceSpec, StepCx, StepKey, Target,
     port::{
-        BoxHandle, Builder, ByteStream, Containers, ExitCode, Publisher, PushSpec, Registry,
-        Runtime, Scanner, Source,
+        BoxHandle, Builder, ByteStream, Containers, ExitCode, PlanAsk, Planner, Publisher,
+        PushSpec, Registry, Runtime, Scanner, Source,
     },
 };
 use async_trait::async_trait;
-use futures::future::BoxFuture;
-use std::path::Path;
+use futures::{StreamExt, future::BoxFuture, stream};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 #[async_trait]
 impl<P: Source + ?Sized, A: Around> Source for Layered<P, A> {
@@ -120,6 +124,23 @@ impl<P: Containers + ?Sized, A: Around> Containers for Layered<P, A> {
         let call = Call::new("Containers::read", Again::Safe).build(build);
         self.around.around(call, || self.inner.read(build, container, path)).await
     }
+
+    async fn write(
+        &self,
+        build: &BuildId,
+        container: &ContainerRef,
+        path: &str,
+        archive: ByteStream,
+    ) -> Result<()> {
+        let call = Call::new("Containers::write", Again::Never).build(build);
+        let archive = Mutex::new(Some(archive));
+        let work = || -> BoxFuture<'_, _> {
+            let archive = archive.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let archive = archive.unwrap_or_else(|| stream::once(async { Err(used_up()) }).boxed());
+            self.inner.write(build, container, path, archive)
+        };
+        self.around.around(call, work).await
+    }
 }
 
 #[async_trait]
@@ -152,6 +173,21 @@ impl<P: Scanner + ?Sized, A: Around> Scanner for Layered<P, A> {
         let call = Call::new("Scanner::scan", Again::Safe).cx(cx);
         let work = move |cx: StepCx| -> BoxFuture<'_, _> {
             Box::pin(async move { self.inner.scan(&cx, image).await })
+        };
+        self.around.around_step(call, cx, work).await
+    }
+}
+
+#[async_trait]
+impl<P: Planner + ?Sized, A: Around> Planner for Layered<P, A> {
+    fn accepts(&self, planner: &str) -> bool {
+        self.inner.accepts(planner)
+    }
+
+    async fn plan(&self, cx: &StepCx, ask: &PlanAsk<'_>) -> Result<Plan> {
+        let call = Call::new("Planner::plan", Again::Safe).cx(cx);
+        let work = move |cx: StepCx| -> BoxFuture<'_, _> {
+            Box::pin(async move { self.inner.plan(&cx, ask).await })
         };
         self.around.around_step(call, cx, work).await
     }

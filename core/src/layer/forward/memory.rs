@@ -180,6 +180,6 @@ impl<P: ArtifactStore + ?Sized, A: Around> ArtifactStore for Layered<P, A> {
 }
 
 /// A layer that made a call again which is [`Again::Never`] gets this instead of half a body.
-fn used_up() -> Error {
-    Error::new(ErrorKind::Unexpected, "ArtifactStore::put", "the body was sent before")
+pub(super) fn used_up() -> Error {
+    Error::new(ErrorKind::Unexpected, "Layered", "the body was sent before")
 }

@@ -104,6 +104,16 @@ impl Containers for OnHost<MemoryContainers> {
     async fn read(&self, build: &BuildId, of: &ContainerRef, path: &str) -> Result<ByteStream> {
         self.0.read(build, of, path).await
     }
+
+    async fn write(
+        &self,
+        build: &BuildId,
+        of: &ContainerRef,
+        path: &str,
+        archive: ByteStream,
+    ) -> Result<()> {
+        self.0.write(build, of, path, archive).await
+    }
 }
 
 impl Boxed for OnHost<MemoryContainers> {
