@@ -7,15 +7,16 @@ mod extend;
 mod op;
 mod placement;
 mod secrets;
+mod source;
 mod step;
 
 pub use boxes::{BoxSpec, Mount, MountSource, Resources, ServiceSpec};
 pub use cache::{CacheKey, CacheKeyError};
 pub use op::{
-    BuildSpec, Command, CommitSpec, ContainerRef, Context, ImageFrom, Op, Recipe, Revision,
-    Severity, SourceSpec, Target,
+    BuildSpec, Command, CommitSpec, ContainerRef, Context, ImageFrom, Op, Recipe, Severity, Target,
 };
 pub use placement::Placement;
+pub use source::{Revision, SourceSpec};
 pub use step::{Attempts, Step, When};
 
 use crate::{BoxName, StepId};

@@ -6,7 +6,10 @@ use crate::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,6 +29,15 @@ pub struct StepLog {
     /// How many bytes of each stream the log has already.
     kept: Arc<Mutex<[u64; 3]>>,
     told: Arc<Mutex<HashMap<String, crate::Timestamp>>>,
+    heard: Arc<Heard>,
+}
+
+/// What a driver has to know of an attempt to tell whether it has gone quiet.
+#[derive(Debug, Default)]
+struct Heard {
+    words: AtomicU64,
+    /// How many writers wait for the sink: they would say more if they could.
+    held: AtomicU64,
 }
 
 impl StepLog {
@@ -38,6 +50,7 @@ impl StepLog {
             streams: Arc::new(Mutex::new(streams)),
             kept: Arc::default(),
             told: Arc::default(),
+            heard: Arc::default(),
         }
     }
 
@@ -49,11 +62,19 @@ impl StepLog {
     /// Logs output. Waits while the sink is far behind, so that memory stays flat.
     pub async fn write(&self, stream: Stream, bytes: &[u8]) {
         self.post(stream, bytes);
+        let _held = Held::new(&self.heard);
         self.writer.room().await;
+    }
+
+    /// How often something came from the attempt, and whether it is held up by the log itself.
+    pub(crate) fn heard(&self) -> (u64, bool) {
+        let Heard { words, held } = &*self.heard;
+        (words.load(Ordering::Relaxed), held.load(Ordering::Relaxed) > 0)
     }
 
     /// Logs output without waiting: for threads, and for little output.
     pub fn post(&self, stream: Stream, bytes: &[u8]) {
+        self.heard.words.fetch_add(1, Ordering::Relaxed);
         let mut streams = self.streams();
         let clean = streams[stream as usize].push(bytes);
         self.put_new(stream, &clean);
@@ -89,6 +110,7 @@ impl StepLog {
     /// Tells how far a transfer is. May be called often: only some of it is logged, and always
     /// the first word and the last one of an item.
     pub fn progress(&self, mut progress: Progress) {
+        self.heard.words.fetch_add(1, Ordering::Relaxed);
         let now = self.writer.now();
         let whole = progress.total == Some(progress.done);
         {
@@ -128,6 +150,23 @@ impl StepLog {
 
     fn streams(&self) -> MutexGuard<'_, [RedactStream; 3]> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a writer that waits, for as long as it does.
+struct Held<'a>(&'a Heard);
+
+impl<'a> Held<'a> {
+    fn new(heard: &'a Heard) -> Self {
+        heard.held.fetch_add(1, Ordering::Relaxed);
+        Self(heard)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.words.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The driver: journal first, then perform; every cause with all its consequences in one append.
 
+mod quiet;
 mod record;
 
 use super::{
@@ -72,6 +73,7 @@ enum Timer {
     BuildTimeout,
     Due { step: StepId, attempts: u8 },
     Grace { step: StepId, attempt: u8 },
+    Quiet(quiet::Quiet),
 }
 
 /// What a driver hears next.
@@ -276,6 +278,10 @@ impl<'e> Driver<'e> {
             Ok(output) => Ok(Box::new(output)),
             Err(e) => Err(failure(e, self.log.redactor())),
         };
+        let result = result.map_err(|failure| match running.silenced {
+            true => self.silenced(step, failure),
+            false => failure,
+        });
         running.log.ended(if result.is_ok() { StepEnd::Succeeded } else { StepEnd::Failed });
         // The log of a step is kept before its end is: a crash in between repeats the step, and
         // never leaves a finished one without its last words.
@@ -308,6 +314,7 @@ impl<'e> Driver<'e> {
             Timer::StepTimeout { step, attempt } => {
                 self.record(Command::TimeOut { step, attempt }).await
             }
+            Timer::Quiet(quiet) => self.heed(quiet).await,
             Timer::BuildTimeout => {
                 let reason = "the build took longer than its plan allows".to_owned();
                 let cause = CancelCause::Timeout;

@@ -19,6 +19,8 @@ pub(super) struct Running {
     pub(super) cancel: CancelToken,
     pub(super) log: StepLog,
     pub(super) abort: AbortHandle,
+    /// Whether it was stopped for having gone quiet.
+    pub(super) silenced: bool,
 }
 
 /// An attempt that is over; `Err` inside `Ok` is the port's answer, `None` one that was given up.
@@ -67,7 +69,8 @@ pub(super) fn begin(
 ) -> (Running, BoxFuture<'static, Over>) {
     let (step, attempt) = (cx.key.step, cx.key.attempt);
     let (abort, registration) = AbortHandle::new_pair();
-    let running = Running { attempt, cancel: cx.cancel.clone(), log: cx.log.clone(), abort };
+    let running =
+        Running { attempt, cancel: cx.cancel.clone(), log: cx.log.clone(), abort, silenced: false };
     let line = Line { step, attempt, to_driver };
     let work = async move { perform(&tools, &state, &cx, local_paths, &line).await };
     let over = Abortable::new(work, registration).map(move |result| Over {

@@ -1,6 +1,6 @@
 //! What a driver writes, and what follows from what was written.
 
-use super::{Driver, Timer, corrupt};
+use super::{Driver, Timer, corrupt, quiet::Quiet};
 use crate::{
     BuildState, CancelCause, CancelToken, Error, ErrorKind, Event, Recorded, Result, Status,
     StepCx, StepId, StepKey, StepSecrets, StopReason,
@@ -152,6 +152,9 @@ impl Driver<'_> {
         let (running, over) = begin(tools.clone(), state, cx, self.engine.policy.local_paths, pins);
         if let Some(limit) = self.state.plan().step(step).timeout {
             self.arm(limit, Timer::StepTimeout { step, attempt });
+        }
+        if let Some(limit) = self.state.plan().step(step).quiet {
+            self.listen(limit, Quiet { step, attempt, heard: 0, silent: 0 });
         }
         self.running.insert(step, running);
         self.attempts.push(over);
