@@ -3,4 +3,5 @@
 //! `docs/wercker.md` describes the file, and what differs from the original.
 
 pub mod file;
+pub mod plan;
 pub mod step;
