@@ -2,11 +2,11 @@
 //! this one writes is what the files say. `KILN_BLESS=1` writes them.
 
 use kiln::{
-    Actor, Attempts, BoxName, BoxSpec, BuildId, BuildSpec, CancelCause, Context, Digest, DriverId,
-    Event, Failure, FailureClass, Image, ImageFrom, ImageRef, Mount, MountSource, NodeId, Op,
-    Outcome, Output, Owner, Placement, Plan, Recipe, Recorded, RelPath, Report, Resources,
-    Revision, SecretRef, Seq, ServiceSpec, Severity, SourceSpec, Step, StepId, Target, Timestamp,
-    Value, When,
+    Actor, Attempts, BoxName, BoxSpec, BuildId, BuildSpec, CacheKey, CancelCause, Context, Digest,
+    DriverId, Event, Fact, Failure, FailureClass, Image, ImageFrom, ImageRef, Mount, MountSource,
+    NodeId, Op, Outcome, Output, Owner, Placement, Plan, Recipe, Recorded, RelPath, Report,
+    Resources, Revision, SecretRef, Seq, ServiceSpec, Severity, SourceSpec, Step, StepId, Target,
+    Timestamp, Value, When,
     event::Artifact,
     plan::{Command, CommitSpec, ContainerRef},
 };
@@ -230,6 +230,42 @@ fn golden_plan() {
     check("plan/v1.json", &plan, &text);
 }
 
+/// What came later: fields that a Kiln from before ignores, and verbs and values that it refuses.
+fn later_plan() -> Plan {
+    let mut plan = Plan::builder();
+    let path = |p| RelPath::new(p).unwrap();
+    let settings = serde_json::json!({"pipeline": "build"});
+    let asks = Op::Plan { planner: "wercker".into(), path: path("source"), settings };
+    let asked = plan.step(Step::new("plan", asks));
+    let in_box = BoxName::new("main").unwrap();
+    plan.add_box(in_box.clone(), BoxSpec::new(image("busybox")));
+    let cache = CacheKey::new("github.com/ann/app").unwrap();
+    let at = || "/pipeline/cache".to_owned();
+    let bytes_max = 1 << 30;
+    let restore =
+        Op::Restore { cache: cache.clone(), in_box: in_box.clone(), path: at(), bytes_max };
+    plan.step(Step::new("restore", restore).after(asked));
+    let facts =
+        [("MESSAGE", Fact::FailedMessage), ("RESULT", Fact::Result), ("STEP", Fact::FailedStep)];
+    let env = facts.map(|(name, fact)| (name.to_owned(), Value::Fact(fact))).into();
+    let command = Command { env, ..Command::script("make test") };
+    let exec = Op::Exec { in_box: in_box.clone(), command };
+    plan.step(Step::new("test", exec).quiet(Duration::from_secs(300)));
+    let paths = vec!["/pipeline/output".to_owned(), "/pipeline/source".to_owned()];
+    let (name, optional) = (path("output.tar"), true);
+    let collect = Op::Collect { in_box: in_box.clone(), paths, name, bytes_max, optional };
+    plan.step(Step::new("collect", collect));
+    plan.step(Step::new("save", Op::Save { cache, in_box, path: at(), bytes_max }));
+    plan.finish().unwrap()
+}
+
+#[test]
+fn golden_plan_of_what_came_later() {
+    let plan = later_plan();
+    let text = serde_json::to_string_pretty(&plan).unwrap() + "\n";
+    check("plan/v1-later.json", &plan, &text);
+}
+
 #[test]
 fn golden_journal() {
     let record = |(i, event)| {
@@ -253,6 +289,7 @@ fn golden_journal_of_what_came_later() {
     let actor =
         |name: Option<&str>| Some(Actor { owner: owner.clone(), name: name.map(str::to_owned) });
     let plan = Plan::new(vec![Step::build("b", build_specs()[1].clone())]).unwrap();
+    let fragment = plan.clone();
     let (labels, by) = (BTreeMap::new(), actor(Some("ci")));
     let (cause, reason) = (CancelCause::Request, "enough".to_owned());
     let journal = vec![
@@ -264,6 +301,19 @@ fn golden_journal_of_what_came_later() {
             node: Some(NodeId::new("node-1").unwrap()),
         },
         Event::CancelRequested { cause, reason, force: false, by: actor(None) },
+        Event::StepSucceeded {
+            step: StepId(0),
+            attempt: 1,
+            output: Box::new(Output { plan: Some(fragment), ..Output::default() }),
+        },
+        Event::StepFailed {
+            step: StepId(1),
+            attempt: 1,
+            failure: Failure {
+                notes: map("message", "no gems".to_owned()),
+                ..Failure::new(FailureClass::User, "the command ended with exit code 1")
+            },
+        },
     ];
     let record = |(i, event)| Recorded { seq: seq(i as u64 + 1), at: Timestamp(7), event };
     let journal: Vec<Recorded> = journal.into_iter().enumerate().map(record).collect();

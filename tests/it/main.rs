@@ -13,6 +13,8 @@ mod courier;
 mod drive;
 mod followers;
 mod golden;
+mod grown;
+mod kept;
 mod machine;
 mod play;
 mod reuse;

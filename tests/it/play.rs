@@ -2,16 +2,21 @@
 
 use kiln::{
     Attempts, BoxName, BoxSpec, BuildState, CancelCause, DriverId, Event, Failure, FailureClass,
-    ImageRef, NodeId, Op, Outcome, Output, Owner, Plan, Revision, Step, StepId, StepPhase, When,
-    plan, state::Command,
+    ImageRef, NodeId, Op, Outcome, Output, Owner, Plan, RelPath, Revision, Step, StepId, StepPhase,
+    When, plan, state::Command,
 };
 use std::collections::BTreeMap;
 
 /// `"a; b<a; c<a,b @always ?; d #2 ~500"`: what each step needs, `@when`, `?` may fail, `#n`
-/// attempts, `~n` milliseconds of backoff.
+/// attempts, `~n` milliseconds of backoff, `*` asks for a plan.
 pub(crate) fn plan(text: &str) -> Plan {
+    plan_in("main", text)
+}
+
+/// The same, with its commands in a box of this name.
+pub(crate) fn plan_in(in_box: &str, text: &str) -> Plan {
     let mut plan = Plan::builder();
-    let in_box = BoxName::new("main").unwrap();
+    let in_box = BoxName::new(in_box).unwrap();
     plan.add_box(in_box.clone(), BoxSpec::new(ImageRef::parse("busybox").unwrap()));
     let mut names = BTreeMap::new();
     for line in text.split(';') {
@@ -25,6 +30,10 @@ pub(crate) fn plan(text: &str) -> Plan {
         for word in words {
             match (&word[..1], &word[1..]) {
                 ("?", _) => step = step.may_fail(),
+                ("*", _) => {
+                    let (path, settings) = (RelPath::root(), serde_json::Value::Null);
+                    step.op = Op::Plan { planner: "words".into(), path, settings };
+                }
                 ("@", "always") => step = step.when(When::Always),
                 ("@", "failure") => step = step.when(When::Failure),
                 ("#", n) => step.attempts = Attempts { max: n.parse().unwrap(), backoff_ms: 0 },
@@ -72,7 +81,8 @@ impl Game {
     }
 
     /// Plays `word`: `take take(a,b)` a driver comes (and keeps steps), `cancel cancel! deadline`,
-    /// `late(a)` its time is over, `due(a)` its wait is, `pin(a,rev)`, and `a=how` it ends.
+    /// `late(a)` its time is over, `due(a)` its wait is, `pin(a,rev)`, and `a=how` it ends; with a
+    /// plan in brackets, `_` for blanks, it has asked for that.
     pub(crate) fn play(&mut self, word: &str) {
         let command = self.command(word);
         let events = self.state.decide(command).unwrap_or_else(|e| panic!("{word}: {e}"));
@@ -163,6 +173,10 @@ impl Game {
 fn result(how: &str) -> Result<Box<Output>, Failure> {
     let mut failure = match how {
         "ok" => return Ok(Box::default()),
+        _ if how.starts_with('[') => {
+            let plan = plan_in("pipeline", &how.trim_matches(['[', ']']).replace('_', " "));
+            return Ok(Box::new(Output { plan: Some(plan), ..Output::default() }));
+        }
         "user" => Failure::new(FailureClass::User, "no"),
         "infra" | "full" => Failure::new(FailureClass::Infra, "broken"),
         "stopped" => Failure::new(FailureClass::Cancelled, "stopped"),

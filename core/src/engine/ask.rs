@@ -25,11 +25,16 @@ pub(super) async fn plan(
         return Err(Error::new(ErrorKind::Unexpected, OP, "that is no plan step"));
     };
     let adapter = tools.planner(planner)?;
-    let sources = Sources { tools, cx, filled: filled(state), own: Mutex::default() };
+    let sources = Sources { tools, state, cx, filled: filled(state), own: Mutex::default() };
     let fetched = fetched(state, cx.key.step);
     let ask = PlanAsk { planner, path, settings, fetched, sources: &sources };
     let plan = adapter.plan(cx, &ask).await?;
     check(&plan, local_paths)?;
+    for step in plan.steps() {
+        if let Op::Fetch { source, .. } = &step.op {
+            sources.allow(source)?;
+        }
+    }
     Ok(Output { plan: Some(plan), ..Output::default() })
 }
 
@@ -74,6 +79,7 @@ fn filled(state: &BuildState) -> Vec<RelPath> {
 #[derive(Debug)]
 struct Sources<'a> {
     tools: &'a Toolbox,
+    state: &'a BuildState,
     cx: &'a StepCx,
     /// Directories that hold what somebody else wrote: a link in them may lead anywhere.
     filled: Vec<RelPath>,
@@ -81,7 +87,24 @@ struct Sources<'a> {
     own: Mutex<Vec<RelPath>>,
 }
 
+/// What the address of an upload begins with. Whose it is was asked when the plan was submitted.
+const UPLOAD: &str = "upload:";
+
 impl Sources<'_> {
+    /// Whether the build may have a source that came up only now: an upload has an owner, and only
+    /// those of the plan that was submitted are known to be the build's.
+    fn allow(&self, source: &SourceSpec) -> Result<()> {
+        let known = |step: &crate::Step| match &step.op {
+            Op::Fetch { source: known, .. } => known.url == source.url,
+            _ => false,
+        };
+        if !source.url.starts_with(UPLOAD) || self.state.submitted().steps().iter().any(known) {
+            return Ok(());
+        }
+        let message = "a planner cannot name an upload that the submitted plan does not fetch";
+        Err(Error::new(ErrorKind::Denied, "PlanSources::fetch", message).with("url", &source.url))
+    }
+
     /// Takes a directory that no other source is in, around or below.
     fn take(&self, into: &RelPath) -> Result<()> {
         let no = |message| Error::new(ErrorKind::Invalid, "PlanSources::fetch", message);
@@ -116,6 +139,7 @@ fn overlap(a: &RelPath, b: &RelPath) -> bool {
 #[async_trait]
 impl PlanSources for Sources<'_> {
     async fn fetch(&self, source: &SourceSpec, into: &RelPath) -> Result<Revision> {
+        self.allow(source)?;
         let adapter = self.tools.source(source)?;
         self.take(into)?;
         let revision = adapter.resolve(self.cx, source).await?;

@@ -73,7 +73,7 @@ pub(super) async fn accept(
 
 /// A key that comes again has to mean the same.
 async fn same(engine: &Engine, id: &BuildId, plan: &Plan) -> Result<()> {
-    if engine.state(id).await?.plan() == plan {
+    if engine.state(id).await?.submitted() == plan {
         return Ok(());
     }
     let message = "that idempotency key was used for another build";
@@ -124,8 +124,8 @@ pub(super) async fn retry(
     let view = api.expect(&caller, Scope::Submit, &build).await?;
     let former = &view.summary.build;
     let state = api.engine.state(former).await?;
-    may(&caller, state.plan())?;
-    let mut submission = Submission::new(state.plan().clone())
+    may(&caller, state.submitted())?;
+    let mut submission = Submission::new(state.submitted().clone())
         .owner(view.summary.owner)
         .labels(view.summary.labels)
         .label("kiln.retry_of", former.as_str());
