@@ -5,18 +5,34 @@
 //! [`Source::error`] makes a [`Diagnostic`] of a place. Nothing here touches the world.
 
 mod boxes;
+mod detect;
 mod diagnostic;
+mod keys;
+pub mod limits;
+mod mistake;
 mod model;
+mod number;
 mod pipeline;
 mod place;
+mod read_box;
+mod read_file;
+mod read_step;
+mod read_workflow;
+mod reader;
+mod render;
+mod schema;
 mod text;
+mod yaml;
 
 pub use boxes::{BoxDef, Hidden, NoImage, PortDef, VolumeDef};
+pub use detect::{DETECTED, detect};
 pub use diagnostic::{Diagnostic, Related, Severity, Source};
 pub use model::{
     File, Pipeline, PipelineDef, Property, StepDef, TargetDef, WorkflowDef, WorkflowPipeline,
 };
 pub use place::{Place, Spanned};
+pub use render::render;
+pub use schema::schema;
 pub(crate) use text::nearest;
 pub use text::words;
 
@@ -30,16 +46,4 @@ pub struct Parsed {
     pub file: Option<File>,
     /// Everything that is wrong, by place.
     pub diagnostics: Vec<Diagnostic>,
-}
-
-impl File {
-    /// Reads a file. `name` is what diagnostics call it.
-    ///
-    /// Any bytes give an answer: what is too large, too deep or no YAML is an error like any other.
-    pub fn parse(name: &str, text: &[u8]) -> Parsed {
-        let source = Source::new(name, &String::from_utf8_lossy(text));
-        let place = Place { line: 1, column: 1, ..Place::default() };
-        let error = source.error(place, "unread", "files are not read yet");
-        Parsed { file: None, diagnostics: vec![error] }
-    }
 }

@@ -1,4 +1,4 @@
-use super::Place;
+use super::{Place, limits::LINE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -94,7 +94,10 @@ impl Diagnostic {
     /// With what should be written instead.
     #[must_use]
     pub fn mended(mut self, lines: impl Into<String>) -> Self {
-        self.mended = Some(lines.into());
+        // Where the line is not shown, because it has a secret, no other form of it is.
+        if self.source.is_some() {
+            self.mended = Some(lines.into());
+        }
         self
     }
 
@@ -111,6 +114,7 @@ impl Diagnostic {
     pub fn hidden(mut self) -> Self {
         self.text.clear();
         self.source = None;
+        self.mended = None;
         self
     }
 
@@ -163,15 +167,17 @@ impl Source {
         self.text.get(place.start..place.end).unwrap_or_default()
     }
 
-    /// The line in which a byte is, without its end.
+    /// The line in which a byte is, without its end; nothing if it is longer than 4096 bytes.
     pub fn line_at(&self, byte: usize) -> &str {
-        let mut at = byte.min(self.text.len());
-        while !self.text.is_char_boundary(at) {
-            at -= 1;
-        }
-        let start = self.text[..at].rfind('\n').map_or(0, |i| i + 1);
-        let rest = &self.text[start..];
-        rest[..rest.find('\n').unwrap_or(rest.len())].trim_end_matches('\r')
+        let text = self.text.as_bytes();
+        let at = byte.min(text.len());
+        let from = at.saturating_sub(LINE_BYTES_MAX);
+        let before = text[from..at].iter().rposition(|&b| b == b'\n').map(|i| from + i + 1);
+        let Some(start) = before.or((from == 0).then_some(0)) else { return "" };
+        let to = text.len().min(start + LINE_BYTES_MAX);
+        let end = text[start..to].iter().position(|&b| b == b'\n').map(|i| start + i);
+        let Some(end) = end.or((to == text.len()).then_some(to)) else { return "" };
+        self.text.get(start..end).unwrap_or_default().trim_end_matches('\r')
     }
 
     /// An error at a place.
@@ -203,7 +209,9 @@ impl Source {
     ) -> Diagnostic {
         let text = self.slice(place).lines().next().unwrap_or_default().trim_end();
         let length = u32::try_from(text.chars().count()).unwrap_or(u32::MAX).max(1);
-        Diagnostic {
+        let line = self.line_at(place.start);
+        let hidden = line.is_empty() || has_secret(line);
+        let diagnostic = Diagnostic {
             severity,
             code: code.into(),
             message,
@@ -216,9 +224,25 @@ impl Source {
             help: None,
             mended: None,
             related: None,
-            source: Some(shortened(self.line_at(place.start), LINE_CHARS_MAX)),
-        }
+            source: (place.column as usize <= LINE_CHARS_MAX)
+                .then(|| shortened(line, LINE_CHARS_MAX)),
+        };
+        if hidden { diagnostic.hidden() } else { diagnostic }
     }
+}
+
+/// Whether a line gives something a value that is probably secret, and not just a variable.
+fn has_secret(line: &str) -> bool {
+    const WORDS: [&str; 8] =
+        ["password", "passwd", "secret", "token", "private", "access-key", "api-key", "auth"];
+    let line = line.to_ascii_lowercase().replace('_', "-");
+    WORDS.iter().flat_map(|word| line.match_indices(word)).any(|(at, word)| {
+        let rest = &line[at + word.len()..];
+        let (key, value) = rest.split_once(':').unwrap_or_default();
+        let value = value.trim_start().trim_start_matches(['"', '\'']);
+        let key = key.chars().all(|c| c.is_alphanumeric() || "-\"' ".contains(c));
+        key && !value.is_empty() && !value.starts_with('$')
+    })
 }
 
 /// A text that may be shown: shortened, and without what a terminal would obey.
