@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 /// How many characters of a text a diagnostic quotes.
 const TEXT_CHARS_MAX: usize = 120;
+/// How many characters a sentence of a diagnostic has.
+const SAID_CHARS_MAX: usize = 1000;
 /// How many characters of a line a diagnostic quotes.
 const LINE_CHARS_MAX: usize = 400;
 
@@ -80,14 +82,14 @@ impl Diagnostic {
     /// With what was expected.
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
-        self.expected = Some(expected.into());
+        self.expected = Some(printable(&expected.into(), SAID_CHARS_MAX));
         self
     }
 
     /// With what to do next.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(printable(&help.into(), SAID_CHARS_MAX));
         self
     }
 
@@ -96,7 +98,9 @@ impl Diagnostic {
     pub fn mended(mut self, lines: impl Into<String>) -> Self {
         // Where the line is not shown, because it has a secret, no other form of it is.
         if self.source.is_some() {
-            self.mended = Some(lines.into());
+            let lines: Vec<String> =
+                lines.into().lines().map(|line| printable(line, LINE_CHARS_MAX)).collect();
+            self.mended = Some(lines.join("\n"));
         }
         self
     }
@@ -105,7 +109,8 @@ impl Diagnostic {
     #[must_use]
     pub fn related(mut self, place: Place, message: impl Into<String>) -> Self {
         let Place { line, column, .. } = place;
-        self.related = Some(Related { line, column, message: message.into() });
+        let message = printable(&message.into(), SAID_CHARS_MAX);
+        self.related = Some(Related { line, column, message });
         self
     }
 
@@ -214,7 +219,7 @@ impl Source {
         let diagnostic = Diagnostic {
             severity,
             code: code.into(),
-            message,
+            message: printable(&message, SAID_CHARS_MAX),
             file: self.name.to_string(),
             line: place.line,
             column: place.column,

@@ -116,19 +116,6 @@ pub(crate) const STEP: &[Key] = &[
     key("code", Form::Text, "The code of a script."),
 ];
 
-/// The steps that are built in, as `internal/NAME`.
-pub(crate) const INTERNAL: &[&str] = &[
-    "docker-build",
-    "docker-kill",
-    "docker-push",
-    "docker-run",
-    "docker-scratch-push",
-    "publish-step",
-    "shell",
-    "store-container",
-    "watch",
-];
-
 /// What other tools call a key.
 pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
     ("image", "id"),

@@ -85,7 +85,8 @@ pub struct StepDef {
 pub struct Property {
     /// Its key; never empty.
     pub key: Spanned<String>,
-    /// Its value as it is written: `yes` is `yes`, `0123` is `0123`, nothing is empty.
+    /// Its value as it is written: `yes` is `yes`, `0123` is `0123`, nothing is empty. The place of
+    /// a block (`|`) is that of its first line.
     pub value: Spanned<String>,
 }
 

@@ -229,7 +229,7 @@ impl Reader<'_> {
     fn absolute(&mut self, node: &Node, what: &str) -> Option<Spanned<String>> {
         let text = self.text(node, what)?;
         let fine = text.starts_with('/') && text.split('/').all(|part| part != "..");
-        if fine && text.trim_matches('/') != "" {
+        if fine && !text.trim_matches('/').is_empty() {
             return Some(text);
         }
         let error =

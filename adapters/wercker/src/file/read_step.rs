@@ -10,6 +10,7 @@ use super::{
     text::nearest,
     yaml::{Kind, Node},
 };
+use crate::step::{INTERNAL, StepRef, StepSource, check_internal};
 
 impl Reader<'_> {
     /// A list of steps. `what` is what the list is.
@@ -56,11 +57,11 @@ impl Reader<'_> {
             );
             return None;
         }
-        if !id.starts_with("http") && !id.contains('"') {
-            if let Some(told) = mistake::missing_space(self.source, first) {
-                self.tell(told);
-                return None;
-            }
+        if !id.contains('"')
+            && let Some(told) = mistake::missing_space(self.source, first)
+        {
+            self.tell(told);
+            return None;
         }
         let def = StepDef { id, properties: Vec::new() };
         self.check_step(&def).then_some(def)
@@ -170,28 +171,39 @@ impl Reader<'_> {
     }
 
     fn check_step(&mut self, def: &StepDef) -> bool {
-        if def.id.trim().is_empty() {
-            let error = self.source.error(def.id.place, "empty-step", "the id of a step is empty");
-            self.tell(error.expected("`[owner/]name[@version]`"));
-            return false;
+        let step = match StepRef::parse(&def.id) {
+            Ok(step) => step,
+            Err(error) => {
+                let error = self.source.error(def.id.place, "step-id", error.to_string());
+                self.tell(error.expected("`[owner/]name[@version]`, and perhaps a \"URL\""));
+                return false;
+            }
+        };
+        match step.source {
+            StepSource::Script => self.check_script(def),
+            StepSource::Internal if !INTERNAL.contains(&step.name.as_str()) => {
+                self.unknown_internal(def, &step.name);
+                false
+            }
+            StepSource::Internal => {
+                let told = check_internal(self.source, &step, def);
+                let fine = !told.iter().any(Diagnostic::is_error);
+                told.into_iter().for_each(|told| self.tell(told));
+                fine
+            }
+            _ => true,
         }
-        let id = def.id.as_str();
-        if id == "script" || id == "wercker/script" {
-            return self.check_script(def);
-        }
-        let Some(name) = id.strip_prefix("internal/") else { return true };
-        if keys::INTERNAL.contains(&name) {
-            return true;
-        }
+    }
+
+    fn unknown_internal(&mut self, def: &StepDef, name: &str) {
         let message = format!("there is no step `{}`", shown(&def.id));
         let error = self.source.error(def.id.place, "unknown-internal-step", message);
-        let error =
-            error.expected(format!("one of `internal/{}`", keys::INTERNAL.join("`, `internal/")));
-        self.tell(match nearest(name, keys::INTERNAL.iter().copied()) {
+        let names = format!("one of `internal/{}`", INTERNAL.join("`, `internal/"));
+        let error = error.expected(names);
+        self.tell(match nearest(name, INTERNAL) {
             Some(near) => error.help(format!("Did you mean `internal/{near}`?")),
             None => error,
         });
-        false
     }
 
     fn check_script(&mut self, def: &StepDef) -> bool {

@@ -4,6 +4,7 @@ use super::{
     keys::{self, Form, Key},
     limits::{PROPERTIES_MAX, SERVICES_MAX, STEPS_MAX, WORKFLOW_PIPELINES_MAX},
 };
+use crate::step::INTERNAL;
 use serde_json::{Map, Value, json};
 
 /// The JSON Schema of `wercker.yml`, of the draft 2020-12, made from the keys that are read.
@@ -128,8 +129,7 @@ fn box_map() -> Value {
 
 /// An id, or an id with properties below it or beside it.
 fn step() -> Value {
-    let internal: Vec<String> =
-        keys::INTERNAL.iter().map(|name| format!("internal/{name}")).collect();
+    let internal: Vec<String> = INTERNAL.iter().map(|name| format!("internal/{name}")).collect();
     json!({
         "anyOf": [
             {
