@@ -22,7 +22,7 @@ mod reader;
 mod render;
 mod schema;
 mod text;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use boxes::{BoxDef, Hidden, NoImage, PortDef, VolumeDef};
 pub use detect::{DETECTED, detect};

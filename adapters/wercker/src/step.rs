@@ -23,9 +23,11 @@ pub use internal::{
     RegistryAuth, check_internal, read_internal,
 };
 pub use local::{copy_local, local_path};
-pub use manifest::{Kind, MANIFEST_MAX, Manifest, PropertySpec, STEP_YML, WERCKER_STEP_YML};
+pub use manifest::{
+    Kind, MANIFEST_MAX, Manifest, ManifestRead, PropertySpec, STEP_YML, WERCKER_STEP_YML,
+};
 pub use pipeline::{ApplicationVars, GitVars, PassThrough, PipelineKind, PipelineVars};
-pub use registry::{Found, MemoryRegistry, StepRegistry};
+pub use registry::{Found, LayeredRegistry, MemoryRegistry, StepRegistry, retried};
 pub use report::{MESSAGE, NUMBERS, Report};
 pub use shell::{Paths, Run, StepText, prelude, resume, script, setup};
 pub use template::{Part, Template, quote};

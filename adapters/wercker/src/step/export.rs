@@ -1,7 +1,7 @@
 //! What a step is told: its properties, made into variables by the rule of `WERCKER_S3SYNC_KEY_ID`.
 
 use super::{Manifest, PropertySpec, StepRef, Template};
-use crate::file::{Diagnostic, Place, Property, Source, Spanned, StepDef};
+use crate::file::{Diagnostic, Property, Source, Spanned, StepDef};
 use std::collections::BTreeMap;
 
 /// The properties that say how a step runs, and are no variables of it unless its manifest says so.
@@ -81,15 +81,10 @@ struct Maker<'a> {
 type Given<'a> = BTreeMap<String, &'a Property>;
 
 impl<'a> Maker<'a> {
-    fn error(&mut self, place: Place, code: &'static str, message: String) -> &mut Diagnostic {
-        let diagnostic = self.source.error(place, code, message);
-        self.push(diagnostic)
-    }
-
-    fn push(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
-        let at = self.done.diagnostics.len();
-        self.done.diagnostics.push(diagnostic);
-        &mut self.done.diagnostics[at]
+    /// Tells of a property. What a secret stands on is not quoted.
+    fn tell(&mut self, name: &str, diagnostic: Diagnostic) {
+        let hidden = is_secret(name);
+        self.done.diagnostics.push(if hidden { diagnostic.hidden() } else { diagnostic });
     }
 
     /// What is written, by variable.
@@ -103,15 +98,16 @@ impl<'a> Maker<'a> {
             let Some(name) = variable(&self.step.name, key) else {
                 let message =
                     format!("the property `{key}` of step `{}` makes no variable", self.step);
-                self.error(property.key.place, "bad-property-name", message).expected =
-                    Some("letters, digits, `-` and `_`".into());
+                let error = self.source.error(property.key.place, "bad-property-name", message);
+                self.tell(key, error.expected("letters, digits, `-` and `_`"));
                 continue;
             };
             if let Some(first) = given.get(&name) {
                 let (first, place) = (first.key.value.clone(), first.key.place);
                 let message = format!("`{key}` and `{first}` are both the variable {name}");
                 let error = self.source.error(property.key.place, "same-variable", message);
-                self.push(error.related(place, "the first is here").help("Remove one of them."));
+                let error = error.related(place, "the first is here").help("Remove one of them.");
+                self.tell(key, error);
                 continue;
             }
             given.insert(name, property);
@@ -140,8 +136,10 @@ impl<'a> Maker<'a> {
                     format!("the property `{}` of step `{}` is empty", spec.name, self.step)
                 }
             };
-            let error = self.error(place, "missing-property", message);
-            error.expected = Some(format!("{}: with {}", spec.name, spec.kind));
+            let error = self.source.error(place, "missing-property", message);
+            self.done
+                .diagnostics
+                .push(error.expected(format!("{}: with {}", spec.name, spec.kind)));
             return;
         }
         let Some(told) = told else {
@@ -156,7 +154,7 @@ impl<'a> Maker<'a> {
                 format!("the property `{}` of step `{}` takes {}", spec.name, self.step, spec.kind);
             let error = self.source.error(told.place, "wrong-type", message);
             let error = error.expected(spec.kind.to_string());
-            self.push(if is_secret(&spec.name) { error.hidden() } else { error });
+            self.tell(&spec.name, error);
             return;
         }
         self.export(name, &told.value, Some(told));
@@ -172,7 +170,7 @@ impl<'a> Maker<'a> {
             Some(near) => warning.help(format!("Did you mean `{near}`?")),
             None => warning.help("The step is given it all the same."),
         };
-        self.push(warning.expected(format!("one of {}", names.join(", "))));
+        self.tell(key, warning.expected(format!("one of {}", names.join(", "))));
     }
 
     fn export(&mut self, name: String, text: &str, at: Option<&Spanned<String>>) {
@@ -198,8 +196,7 @@ impl<'a> Maker<'a> {
             let warning = self.source.warning(place, "not-expanded", message);
             let help = "Only `$NAME` and `${NAME}` expand; write `\\$` for a dollar that is one.";
             let warning = warning.help(help);
-            let secret = at.is_some() && is_secret(&name);
-            self.done.diagnostics.push(if secret { warning.hidden() } else { warning });
+            self.tell(&name, warning);
         }
         self.done.exports.push(Export { name, value });
     }

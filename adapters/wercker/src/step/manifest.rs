@@ -1,5 +1,9 @@
 //! What a step says of itself: `step.yml` and, from before it, `wercker-step.yml`.
 
+mod read;
+
+pub use read::ManifestRead;
+
 use std::fmt;
 
 /// The file of a manifest in which properties are a list.

@@ -1,8 +1,18 @@
 //! Where steps are found by name: the registry.
 
 use async_trait::async_trait;
-use kiln::{Digest, Error, ErrorKind, Result};
-use std::{collections::BTreeMap, fmt::Debug, sync::Mutex};
+use futures::future::BoxFuture;
+use kiln::{
+    Attempts, Digest, Error, ErrorKind, Result,
+    layer::{Again, Around, Call, Retry},
+    port::Clock,
+};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// A registry of steps.
 #[async_trait]
@@ -88,5 +98,43 @@ impl StepRegistry for MemoryRegistry {
         });
         let none = || error(ErrorKind::NotFound, "the registry has no such step");
         found.cloned().ok_or_else(none)
+    }
+}
+
+/// A registry with a layer around it, such as [`Retry`] or a timeout.
+#[derive(Clone, Debug)]
+pub struct LayeredRegistry<L> {
+    inner: Arc<dyn StepRegistry>,
+    layer: L,
+}
+
+impl<L: Around> LayeredRegistry<L> {
+    /// Puts a layer around a registry.
+    pub fn new(inner: Arc<dyn StepRegistry>, layer: L) -> Self {
+        Self { inner, layer }
+    }
+}
+
+/// A registry that is asked up to three times, as long as the reason is a passing one.
+pub fn retried(inner: Arc<dyn StepRegistry>, clock: Arc<dyn Clock>) -> LayeredRegistry<Retry> {
+    LayeredRegistry::new(inner, Retry::new(clock, Attempts::up_to(3)))
+}
+
+#[async_trait]
+impl<L: Around> StepRegistry for LayeredRegistry<L> {
+    async fn find(&self, owner: &str, name: &str, version: &str) -> Result<Found> {
+        let call = Call {
+            op: "StepRegistry::find",
+            build: None,
+            cx: None,
+            again: Again::Safe,
+            patience: Duration::ZERO,
+        };
+        let (inner, step) = (self.inner.clone(), [owner, name, version].map(str::to_owned));
+        let work = move || -> BoxFuture<'_, Result<Found>> {
+            let (inner, [owner, name, version]) = (inner.clone(), step.clone());
+            Box::pin(async move { inner.find(&owner, &name, &version).await })
+        };
+        self.layer.around(call, work).await
     }
 }
