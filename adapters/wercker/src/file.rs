@@ -9,6 +9,7 @@ mod detect;
 mod diagnostic;
 mod keys;
 pub mod limits;
+mod lines;
 mod mistake;
 mod model;
 mod number;

@@ -1,7 +1,13 @@
 //! What was probably meant where a text is no YAML: from the kind of the error, and from the lines
 //! around it, never from the words of the one who found it.
 
-use super::{Diagnostic, Place, Source, diagnostic::printable, limits::DEPTH_MAX, yaml};
+use super::{
+    Diagnostic, Place, Source,
+    diagnostic::printable,
+    limits::DEPTH_MAX,
+    lines::{Line, line_at, line_of, next_line, quoted, shown, value_of},
+    yaml,
+};
 use granit_parser::{ErrorKind as Kind, ScanError};
 
 /// Explains why a text is no YAML. `last` is the last text that could be read before.
@@ -9,6 +15,11 @@ pub(crate) fn diagnose(source: &Source, error: &ScanError, last: Option<Place>) 
     let at = yaml::place(source, *error.marker(), *error.marker());
     let page = Page { source, at, last };
     let line = page.line();
+    if ["<<<<<<< ", ">>>>>>> "].iter().any(|mark| line.text.starts_with(mark)) {
+        let error =
+            source.error(line.whole(), "merge-conflict", "a merge left its marks in the file");
+        return error.help("Choose one of the two parts, and remove the marks around them.");
+    }
     if line.before().contains('\t') || is_tab(error.kind()) {
         return page.tab();
     }
@@ -46,51 +57,6 @@ fn is_tab(kind: &Kind) -> bool {
             | Kind::TabInIndentation
             | Kind::TabAtBlockScalarStart
     )
-}
-
-/// A line of a file, and where it begins.
-#[derive(Clone, Copy)]
-pub(crate) struct Line<'a> {
-    pub(crate) start: usize,
-    pub(crate) number: u32,
-    pub(crate) text: &'a str,
-}
-
-impl<'a> Line<'a> {
-    /// Its white space before everything else.
-    fn before(self) -> &'a str {
-        &self.text[..self.text.len() - self.text.trim_start().len()]
-    }
-
-    /// Its indentation in characters.
-    fn indent(self) -> usize {
-        self.before().chars().count()
-    }
-
-    /// Its white space, its dashes, and the rest.
-    fn split(self) -> (&'a str, &'a str) {
-        let mut rest = self.text.trim_start();
-        while let Some(after) = rest.strip_prefix("- ") {
-            rest = after.trim_start();
-        }
-        self.text.split_at(self.text.len() - rest.len())
-    }
-
-    /// The place of a part of it, which must be a slice of its text.
-    fn place(self, from: usize, to: usize) -> Place {
-        let column = self.text.get(..from).map_or(0, |t| t.chars().count()) + 1;
-        Place {
-            start: self.start + from,
-            end: self.start + to,
-            line: self.number,
-            column: u32::try_from(column).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Everything in it but the white space around.
-    fn whole(self) -> Place {
-        self.place(self.before().len(), self.text.trim_end().len())
-    }
 }
 
 struct Page<'a> {
@@ -372,60 +338,4 @@ pub(crate) fn missing_space(source: &Source, line: Line<'_>) -> Option<Diagnosti
             .expected("a colon and a blank between a key and its value")
             .mended(format!("{head}{key}: {}", shown(value.trim_end()))),
     )
-}
-
-/// The line on which a place begins.
-pub(crate) fn line_at(source: &Source, place: Place) -> Line<'_> {
-    let text = source.line_at(place.start);
-    Line { start: begin(source, text, place.start), number: place.line, text }
-}
-
-/// The next line that is not empty and no comment.
-pub(crate) fn next_line<'a>(source: &'a Source, line: Line<'_>) -> Option<Line<'a>> {
-    let (mut at, mut number) = (line.start + line.text.len(), line.number);
-    loop {
-        at += source.text().get(at..)?.find('\n')? + 1;
-        number += 1;
-        let place = Place { start: at, end: at, line: number, column: 1 };
-        let next = line_at(source, place);
-        let text = next.text.trim();
-        if !text.is_empty() && !text.starts_with('#') {
-            return Some(next);
-        }
-        if at >= source.text().len() || number > line.number.saturating_add(100) {
-            return None;
-        }
-    }
-}
-
-/// Where a line begins. It is a slice of the text, so that is the difference of their addresses.
-fn begin(source: &Source, line: &str, byte: usize) -> usize {
-    let start = line.as_ptr().addr().wrapping_sub(source.text().as_ptr().addr());
-    if line.is_empty() { byte.min(source.text().len()) } else { start }
-}
-
-fn line_of(source: &Source, byte: usize) -> Line<'_> {
-    let text = source.line_at(byte);
-    let start = begin(source, text, byte);
-    let before = &source.text()[..start];
-    let number = 1 + before.bytes().filter(|&b| b == b'\n').count();
-    Line { start, number: u32::try_from(number).unwrap_or(u32::MAX), text }
-}
-
-/// `key: ` and its value, without white space and comment behind it.
-fn value_of(rest: &str) -> Option<(&str, &str)> {
-    let colon = rest.find(": ")?;
-    let value = rest[colon + 2..].trim();
-    let from = rest.len() - rest[colon + 2..].trim_start().len();
-    (!value.is_empty()).then(|| (&rest[..from], value))
-}
-
-/// A value in single quotes.
-fn quoted(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "''"))
-}
-
-/// A part of a line that is proposed: shortened, and safe for a terminal.
-fn shown(text: &str) -> String {
-    text.split('\n').map(|line| printable(line, 200)).collect::<Vec<_>>().join("\n")
 }

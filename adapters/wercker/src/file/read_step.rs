@@ -5,6 +5,7 @@ use super::{
     diagnostic::printable,
     keys,
     limits::{CODE_BYTES_MAX, PROPERTIES_MAX, STEPS_MAX, VALUE_BYTES_MAX},
+    lines::line_at,
     mistake,
     reader::{Entries, Reader},
     text::nearest,
@@ -46,7 +47,7 @@ impl Reader<'_> {
 
     /// `- id`.
     fn plain_step(&mut self, id: Spanned<String>) -> Option<StepDef> {
-        let first = mistake::line_at(self.source, id.place);
+        let first = line_at(self.source, id.place);
         // A list item that is deeper than the one above is a part of that one's text.
         if self.source.slice(id.place).contains('\n') {
             let message = "the lines below it belong to the id of the step";
@@ -107,13 +108,14 @@ impl Reader<'_> {
     /// The properties below an id.
     fn below<'n>(&mut self, id: &Spanned<String>, value: &'n Node) -> Option<Entries<'n>> {
         match &*value.kind {
-            Kind::Null => Some(Vec::new()),
+            // The original refused the first of these and took the second.
+            Kind::Null => {
+                self.empty(id);
+                Some(Vec::new())
+            }
             Kind::Map(pairs) if pairs.is_empty() => {
-                let message = format!("step `{}` is empty", shown(id));
-                let error = self.source.error(value.place, "empty-step", message);
-                let help = format!("Write `- {}`, or properties below it.", shown(id));
-                self.tell(error.help(help));
-                None
+                self.empty(id);
+                Some(Vec::new())
             }
             Kind::Map(_) => self.entries(value, "a step"),
             _ => {
@@ -124,9 +126,15 @@ impl Reader<'_> {
         }
     }
 
+    fn empty(&mut self, id: &Spanned<String>) {
+        let message = format!("there is nothing below the step `{}`", shown(id));
+        let warning = self.source.warning(id.place, "empty-step", message);
+        self.tell(warning.help(format!("Write `- {}`, or properties below it.", shown(id))));
+    }
+
     /// `- script: echo`.
     fn no_properties(&self, id: &Spanned<String>, value: &Node) -> Diagnostic {
-        let line = mistake::line_at(self.source, value.place);
+        let line = line_at(self.source, value.place);
         if matches!(*value.kind, Kind::Text { .. })
             && let Some(told) = mistake::missing_space(self.source, line)
         {

@@ -5,6 +5,7 @@ use super::{
     diagnostic::printable,
     keys::{self, Key},
     limits::{DIAGNOSTICS_MAX, PROPERTIES_MAX, VALUE_BYTES_MAX},
+    lines::{line_at, next_line},
     mistake,
     text::nearest,
     yaml::{Kind, Node},
@@ -229,11 +230,11 @@ impl<'a> Reader<'a> {
     }
 
     fn swallowed(&self, place: Place) -> Option<Diagnostic> {
-        let first = mistake::line_at(self.source, place);
+        let first = line_at(self.source, place);
         if let Some(told) = mistake::missing_space(self.source, first) {
             return Some(told);
         }
-        let second = mistake::next_line(self.source, first).filter(|l| l.start < place.end)?;
+        let second = next_line(self.source, first).filter(|l| l.start < place.end)?;
         mistake::missing_colon(self.source, first, second)
     }
 
