@@ -46,6 +46,7 @@ pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let count = words.next().and_then(|n| n.parse::<usize>().ok()).unwrap_or_default();
     match name {
         "%STEPS" => format!("{HEAD}{}", "    - a\n".repeat(count)).into(),
+        "%MISTAKES" => format!("{HEAD}{}", "    - a: {b: [c]}\n".repeat(count)).into(),
         "%VALUE" => format!("{HEAD}    - a:\n        key: {}\n", "x".repeat(count)).into(),
         "%DEEP" => format!("box: {}", "[".repeat(count)).into(),
         "%INDENT" => {

@@ -64,3 +64,36 @@ fn golden_schema() {
     let kept = std::fs::read_to_string(&path).expect("the golden schema");
     assert!(kept == now, "the schema is another one: write it with --bless, and read it\n{now}");
 }
+
+/// The codes of the table in the document, and those that cases show.
+#[test]
+fn every_message_is_described_and_shown() {
+    if std::env::var_os("KILN_BLESS").is_some() {
+        return; // The cases are being written.
+    }
+    let docs = golden_dir().join("../../../../docs");
+    let text = std::fs::read_to_string(docs.join("wercker.md")).expect("docs/wercker.md");
+    let steps = std::fs::read_to_string(docs.join("wercker-steps.md")).expect("docs");
+    let table = text.split("| code | said of |").nth(1).expect("the table of codes");
+    let rows = table.lines().take_while(|line| line.is_empty() || line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let described: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let mut shown = vec!["no-pipeline".to_owned()];
+    for file in std::fs::read_dir(golden_dir()).expect("the golden files") {
+        let path = file.expect("a golden file").path();
+        if path.extension().is_none_or(|e| e != "txt") {
+            continue;
+        }
+        for case in split(&std::fs::read_to_string(&path).expect("a golden file is text")) {
+            let parsed = File::parse("wercker.yml", &bytes(&case.text));
+            shown.extend(parsed.diagnostics.iter().map(|d| d.code.to_string()));
+        }
+    }
+    for code in &shown {
+        let known = described.contains(&code.as_str()) || steps.contains(&format!("`{code}`"));
+        assert!(known, "`{code}` is in no table of docs/wercker.md");
+    }
+    for code in described {
+        assert!(shown.iter().any(|s| s == code), "no case shows `{code}`");
+    }
+}
