@@ -5,7 +5,8 @@ use crate::{
     routes::Shared,
 };
 use kiln::{
-    BuildId, Error, ErrorKind, Event, NodeId, Op, Owner, Result, SecretRef, Seq, Timestamp,
+    BuildId, BuildState, Error, ErrorKind, Event, NodeId, Op, Owner, Result, SecretRef, Seq, Step,
+    Timestamp,
     port::{Job, Lease, Node},
 };
 use std::{
@@ -61,13 +62,39 @@ struct Holder {
     facts: Option<Facts>,
 }
 
-/// What the journal of a build says for good.
+/// What the journal of a build says: for good, unless its plan can grow.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) owner: Owner,
+    /// The secrets that its plan names, as far as it has grown.
     pub(crate) secrets: BTreeSet<SecretRef>,
-    /// The uploads that its plan fetches.
+    /// The uploads that its plan fetches; none of what grew, since nobody asked whose they are.
     pub(crate) uploads: BTreeSet<String>,
+    /// The ids of the caches that its plan names, as far as it has grown.
+    pub(crate) caches: BTreeSet<BuildId>,
+    /// Whether its plan grows.
+    grows: bool,
+}
+
+impl Facts {
+    fn of(state: &BuildState) -> Self {
+        let upload = |step: &Step| match &step.op {
+            Op::Fetch { source, .. } => source.url.strip_prefix("upload:").map(str::to_owned),
+            _ => None,
+        };
+        let cache = |step: &Step| match &step.op {
+            Op::Restore { cache, .. } | Op::Save { cache, .. } => Some(cache.build(state.owner())),
+            _ => None,
+        };
+        let asks = |step: &Step| matches!(step.op, Op::Plan { .. });
+        Self {
+            owner: state.owner().clone(),
+            secrets: state.plan().secrets().into_iter().cloned().collect(),
+            uploads: state.submitted().steps().iter().filter_map(upload).collect(),
+            caches: state.plan().steps().iter().filter_map(cache).collect(),
+            grows: state.submitted().steps().iter().any(asks),
+        }
+    }
 }
 
 impl Held {
@@ -187,7 +214,7 @@ impl Shared {
         Ok(known)
     }
 
-    /// What a build is for good.
+    /// What a build is, and what it may touch beside itself.
     pub(crate) async fn facts(&self, build: &BuildId, claim: Option<&Claim>) -> Result<Facts> {
         let key = claim.map(|c| (build.clone(), c.token));
         let known = key.as_ref().and_then(|key| self.held.lock().get(key)?.facts.clone());
@@ -195,18 +222,12 @@ impl Shared {
             return Ok(facts);
         }
         let journal = self.tools().store.load(build, Seq::START).await?;
-        let Some(Event::Accepted { plan, owner, .. }) = journal.first().map(|r| &r.event) else {
-            let message = "the journal does not begin as one does";
-            return Err(Error::new(ErrorKind::Corrupt, "agent", message).with("build", build));
-        };
-        let secrets = plan.secrets().into_iter().cloned().collect();
-        let upload = |step: &kiln::Step| match &step.op {
-            Op::Fetch { source, .. } => source.url.strip_prefix("upload:").map(str::to_owned),
-            _ => None,
-        };
-        let uploads = plan.steps().iter().filter_map(upload).collect();
-        let facts = Facts { owner: owner.clone(), secrets, uploads };
-        if let Some(key) = key
+        let state = BuildState::replay(journal.iter().map(|r| &r.event)).map_err(|e| {
+            Error::new(ErrorKind::Corrupt, "agent", e.to_string()).with("build", build)
+        })?;
+        let facts = Facts::of(&state);
+        // What can grow is looked up each time.
+        if let Some(key) = key.filter(|_| !facts.grows)
             && let Some(holder) = self.held.lock().get_mut(&key)
         {
             holder.facts = Some(facts.clone());

@@ -142,10 +142,11 @@ pub(crate) struct ArtifactAsk {
     pub(crate) of: ForAsk,
 }
 
-/// Asks for the artifacts of an upload.
+/// Asks for the artifacts of an upload or of a cache.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct ForAsk {
-    /// The leased build whose plan fetches the upload; none for the artifacts of a leased build.
+    /// The leased build whose plan names the upload or the cache; none for the artifacts of a leased
+    /// build.
     #[serde(default, rename = "for")]
     pub(crate) build: Option<BuildId>,
 }

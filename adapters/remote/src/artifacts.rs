@@ -12,7 +12,7 @@ use futures::{
     stream,
 };
 use kiln::{
-    Artifact, BuildId, Error, ErrorKind, Result,
+    Artifact, BuildId, CacheKey, Error, ErrorKind, Result,
     port::{ArtifactKey, ArtifactStore, ByteStream},
 };
 use reqwest::{Body, Method, Response};
@@ -41,14 +41,36 @@ impl RemoteArtifacts {
 }
 
 impl RemoteArtifacts {
-    /// In whose name artifacts may be read: what is of no leased build may be an upload that the
-    /// plan of one fetches, and there are as many of those as slots at most.
+    /// In whose name artifacts may be read: what is of no leased build may be an upload or a cache
+    /// that the plan of one names, and there are as many of those as slots at most.
     fn readers(&self, build: &BuildId) -> Vec<Option<BuildId>> {
         let leased = self.0.leased();
         if leased.is_empty() || leased.contains(build) {
             return vec![None];
         }
         leased.into_iter().map(Some).collect()
+    }
+
+    /// In whose name artifacts are written: a cache belongs to no build, and a body can be sent only
+    /// once, so who may is asked first.
+    async fn writer(&self, build: &BuildId) -> Result<Option<BuildId>> {
+        if !CacheKey::is_reserved(build) {
+            return Ok(None);
+        }
+        let path = ["builds", build.as_str(), "artifacts"];
+        let mut refused = None;
+        for by in self.readers(build) {
+            let ask = self.read("ArtifactStore::put", &path, build, by.as_ref());
+            let told: Result<ArtifactsTold> = ask.told().await;
+            match told {
+                Ok(_) => return Ok(by),
+                Err(e) if is_refused_by(&e) => refused = Some(e),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            Error::new(ErrorKind::Denied, "ArtifactStore::put", "nothing is leased")
+        }))
     }
 
     /// A request for artifacts, in the name of a leased build where one is given.
@@ -69,8 +91,11 @@ impl RemoteArtifacts {
 
 /// Whether another leased build may be the one that counts.
 fn is_refused<T>(answer: &Result<T>) -> bool {
-    let refused = |e: &Error| matches!(e.kind(), ErrorKind::Denied | ErrorKind::Conflict);
-    answer.as_ref().is_err_and(refused)
+    answer.as_ref().is_err_and(is_refused_by)
+}
+
+fn is_refused_by(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Conflict)
 }
 
 /// What became of a body that is sent.
@@ -117,8 +142,11 @@ impl ArtifactStore for RemoteArtifacts {
         const OP: &str = "ArtifactStore::put";
         let sent = Arc::new(Sent::default());
         let path = ["builds", key.build.as_str(), "artifact"];
-        let ask = self.0.ask(OP, Method::PUT, &path).of(&key.build).unbounded();
-        let ask = ask.query(&[("name", key.name.as_str())]).bytes(sent.watch(body));
+        let by = self.writer(&key.build).await?;
+        let ask = self.0.ask(OP, Method::PUT, &path).of(by.as_ref().unwrap_or(&key.build));
+        let mut query = vec![("name", key.name.as_str())];
+        query.extend(by.as_ref().map(|by| ("for", by.as_str())));
+        let ask = ask.unbounded().query(&query).bytes(sent.watch(body));
         let put = pin!(ask.told::<ArtifactTold>());
         let told = match select(put, pin!(sent.stuck())).await {
             Either::Left((told, _)) => told,

@@ -64,6 +64,11 @@ impl Lines {
         Self { names, begun, started, colours, timestamps: false }
     }
 
+    /// Takes in the names of all steps there are by now.
+    pub(crate) fn name(&mut self, all: Vec<String>) {
+        self.names = all;
+    }
+
     /// Puts the moment of its record before each line.
     pub(crate) fn timestamps(mut self, on: bool) -> Self {
         self.timestamps = on;

@@ -21,7 +21,8 @@ pub(crate) async fn logs(from: &Backend, args: LogArgs) -> Result<Exit> {
     let build = from.find_or_latest(args.id.as_deref()).await?.build;
     let view = from.engine().view(&build).await?;
     let only = args.step.as_deref().map(|name| step(&view, name)).transpose()?;
-    let names: Vec<_> = view.step_views.iter().map(|s| s.name.clone()).collect();
+    let mut names = names_of(&view);
+    let mut known = names.len();
     let mut lines =
         Lines::new(names.clone(), print::colours(&io::stdout())).timestamps(args.timestamps);
     let wanted = |record: &LogRecord| {
@@ -34,6 +35,13 @@ pub(crate) async fn logs(from: &Backend, args: LogArgs) -> Result<Exit> {
     while !print::nobody_reads() {
         let page = reader.read(&build, at, PAGE_BYTES, patience).await?;
         at = page.next;
+        // A plan may grow. A record of a step that is in no journal is shown without a name.
+        let last = page.records.iter().map(|r| r.step.index() + 1).max();
+        if let Some(last) = last.filter(|last| *last > known) {
+            names = names_of(&from.engine().view(&build).await?);
+            known = names.len().max(last);
+            lines.name(names.clone());
+        }
         let records = page.records.iter().filter(|record| wanted(record));
         if args.json {
             records.for_each(|record| lines::print_json(record, &names));
@@ -52,6 +60,10 @@ pub(crate) async fn logs(from: &Backend, args: LogArgs) -> Result<Exit> {
     out.take(lines.rest());
     out.end_tail();
     Ok(Exit::Fine)
+}
+
+fn names_of(view: &BuildView) -> Vec<String> {
+    view.step_views.iter().map(|s| s.name.clone()).collect()
 }
 
 /// Where lines go: to the reader, or, as long as only the last ones are wanted, not yet.

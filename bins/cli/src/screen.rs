@@ -66,6 +66,11 @@ impl Screen {
         self.staying.extend(lines);
     }
 
+    /// Takes in the names of all steps there are by now.
+    pub(crate) fn name(&mut self, all: Vec<String>) {
+        self.board.name(all);
+    }
+
     /// Adds a line that stays: what was heard of the user's wish to stop.
     pub(crate) fn stopping(&mut self, line: String) {
         self.board.stop();

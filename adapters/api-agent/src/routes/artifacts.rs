@@ -13,7 +13,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use kiln::{BuildId, Error, ErrorKind, RelPath, Result, port::ArtifactKey};
+use kiln::{BuildId, CacheKey, Error, ErrorKind, RelPath, Result, port::ArtifactKey};
 
 fn key(build: BuildId, name: &str) -> Result<ArtifactKey> {
     let name =
@@ -22,18 +22,28 @@ fn key(build: BuildId, name: &str) -> Result<ArtifactKey> {
 }
 
 /// What a path names, if the caller may read its artifacts: a build that it has leased, or an
-/// upload that the plan of one fetches.
+/// upload or a cache that the plan of one names.
 async fn readable(shared: &Shared, agent: &Agent, path: &str, of: &ForAsk) -> Result<BuildId> {
     let Some(by) = of.build.as_ref().filter(|_| !agent.is_admin()) else {
         return agent.build(shared, path).await;
     };
     shared.fence(&agent.caller, by, agent.claim.as_ref()).await?;
     let facts = shared.facts(by, agent.claim.as_ref()).await?;
-    if facts.uploads.contains(path) {
-        return id(path);
+    let wanted = id(path)?;
+    if facts.uploads.contains(path) || facts.caches.contains(&wanted) {
+        return Ok(wanted);
     }
-    let message = "the plan of that build does not fetch that upload";
+    let message = "the plan of that build names no such upload and no such cache";
     Err(Error::new(ErrorKind::Denied, "agent", message).with("build", by))
+}
+
+/// What a path names, if the caller may write its artifacts: a build that it has leased, or a cache
+/// that the plan of one names.
+async fn writable(shared: &Shared, agent: &Agent, path: &str, of: &ForAsk) -> Result<BuildId> {
+    match id(path)? {
+        cache if CacheKey::is_reserved(&cache) => readable(shared, agent, path, of).await,
+        _ => agent.build(shared, path).await,
+    }
 }
 
 pub(super) async fn put(
@@ -43,7 +53,7 @@ pub(super) async fn put(
     Ask(ask): Ask<ArtifactAsk>,
     body: Body,
 ) -> Answer<Json<ArtifactTold>> {
-    let key = key(agent.build(&shared, &build).await?, &ask.name)?;
+    let key = key(writable(&shared, &agent, &build, &ask.of).await?, &ask.name)?;
     let artifact = shared.tools().artifacts.put(&key, body::pieces(body)).await?;
     Ok(Json(ArtifactTold { artifact }))
 }

@@ -57,6 +57,16 @@ impl Viewer {
         }
     }
 
+    /// Takes in the names of all steps there are by now: a plan may grow.
+    fn name(&mut self, all: Vec<String>) {
+        match self {
+            Self::Nothing => {}
+            Self::Plain(lines, _) => lines.name(all),
+            Self::Screen(screen) => screen.name(all),
+            Self::Json(names, _) => *names = all,
+        }
+    }
+
     fn note(&mut self, note: Note) {
         match (self, note) {
             (Self::Screen(screen), Note::Stopping(line)) => screen.stopping(line),
@@ -96,15 +106,25 @@ pub(super) async fn follow(
         view = engine.view(&build) => view?,
         _ = &mut stop => return Ok(Tally::default()),
     };
-    let names = view.step_views.into_iter().map(|s| s.name);
-    let mut viewer = Viewer::new(show, &build, names.collect());
+    let names: Vec<String> = view.step_views.into_iter().map(|s| s.name).collect();
+    let mut known = names.len();
+    let mut viewer = Viewer::new(show, &build, names);
     let mut log = engine.log(&build, from);
     let mut tick = interval(DRAW_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             record = log.next() => match record {
-                Some(record) => viewer.take(&record?),
+                Some(record) => {
+                    let record = record?;
+                    if record.step.index() >= known {
+                        let view = engine.view(&build).await?;
+                        // A record of a step that is in no journal is shown without a name.
+                        known = view.step_views.len().max(record.step.index() + 1);
+                        viewer.name(view.step_views.into_iter().map(|s| s.name).collect());
+                    }
+                    viewer.take(&record);
+                }
                 None => break,
             },
             Some(note) = noted.recv() => viewer.note(note),

@@ -64,6 +64,12 @@ impl Board {
         Self { look, title, rows, tally: Tally::default(), stopping: false }
     }
 
+    /// Takes in the names of all steps there are by now; those it has stay as they are.
+    pub(crate) fn name(&mut self, all: Vec<String>) {
+        let new = all.into_iter().skip(self.rows.len());
+        self.rows.extend(new.map(|name| Row { name, ..Row::default() }));
+    }
+
     /// Says that the user asked the build to stop: what ends now did not fail.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
