@@ -17,6 +17,7 @@ pub mod port;
 pub mod redact;
 pub mod secret;
 pub mod state;
+pub mod tar;
 mod tenure;
 mod toolbox;
 pub mod view;

@@ -19,6 +19,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kiln::{
     BuildId, CommitSpec, ContainerRef, Error, ErrorKind, Image, ImageRef, Result, StepCx,
     port::{ByteStream, Containers},
+    tar,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -122,6 +123,21 @@ impl DockerContainers {
         };
         let made = self.client.docker().commit_container(options, config).await;
         Ok(made.map_err(|e| self.client.error(OP, e).with("container", id))?.id)
+    }
+
+    /// `NotFound` unless a path is a directory: an engine would make one.
+    async fn expect_directory(&self, id: &str, path: &str) -> Result<()> {
+        const OP: &str = "Containers::write";
+        // As a directory it has something inside, and anything else has not.
+        let inside = format!("{}/.", path.trim_end_matches('/'));
+        let options = ContainerArchiveInfoOptions { path: inside };
+        let found = self.client.docker().get_container_archive_info(id, Some(options)).await;
+        found.map(drop).map_err(|e| match self.client.error(OP, e) {
+            e if e.kind() == ErrorKind::Unavailable => e,
+            e => Error::new(ErrorKind::NotFound, OP, "there is no such directory")
+                .with("path", path)
+                .source(e),
+        })
     }
 
     /// Gives an image all names, or none: what a name meant before, it means again.
@@ -246,7 +262,9 @@ impl Containers for DockerContainers {
         const OP: &str = "Containers::write";
         check_path(path, OP)?;
         let id = self.find(build, container, false, OP).await?.id.unwrap_or_default();
-        let options = UploadToContainerOptions { path: path.to_owned(), ..Default::default() };
+        self.expect_directory(&id, path).await?;
+        let options = UploadToContainerOptions { path: "/".into(), ..Default::default() };
+        let archive = tar::below(archive, path);
         // What broke on our side breaks the request off, and is what to tell.
         let broken = Arc::new(Mutex::new(None));
         let body = archive.map_err({

@@ -3,6 +3,7 @@
 use crate::{
     BuildState, CacheKey, ContainerRef, Error, ErrorKind, Op, Output, RelPath, Result, StepCx,
     port::{ArtifactKey, ByteStream},
+    tar::holds_anything,
     toolbox::Toolbox,
 };
 use bytes::{Bytes, BytesMut};
@@ -154,39 +155,4 @@ async fn found(
     };
     let head = stream::iter([Ok::<Bytes, Error>(head.freeze())]);
     Ok(full.then(|| head.chain(archive).boxed()))
-}
-
-/// How much of an archive is looked at to find its second entry.
-const LOOK_MAX: usize = 256 << 10;
-
-/// Whether the beginning of a tar archive shows more than one directory; none if it is too short
-/// to tell.
-fn holds_anything(head: &[u8]) -> Option<bool> {
-    let (mut at, mut entries) = (0, 0);
-    loop {
-        let header = head.get(at..at + 512)?;
-        if header.iter().all(|b| *b == 0) {
-            return Some(false);
-        }
-        let size = octal(&header[124..136]);
-        match header[156] {
-            // Words about the next entry.
-            b'x' | b'g' | b'L' | b'K' => {}
-            b'5' if entries == 0 => entries = 1,
-            _ => return Some(true),
-        }
-        // What is stranger than that is for whoever unpacks it.
-        match size.filter(|size| *size <= LOOK_MAX - at) {
-            Some(size) => at += 512 + size.next_multiple_of(512),
-            None => return Some(true),
-        }
-        if at > LOOK_MAX {
-            return Some(true);
-        }
-    }
-}
-
-fn octal(field: &[u8]) -> Option<usize> {
-    let text = std::str::from_utf8(field).ok()?;
-    usize::from_str_radix(text.trim_matches(|c| c == '\0' || c == ' '), 8).ok()
 }

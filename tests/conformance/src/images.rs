@@ -8,8 +8,9 @@ use crate::{
     helpers::{expect_kind, soon},
     sample::image,
     step::TestStep,
+    tar,
 };
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use kiln::{
     BuildId, BuildSpec, CommitSpec, ContainerRef, Digest, ErrorKind, ImageRef, StopReason,
     port::{Builder, Containers, PushSpec, Registry},
@@ -57,6 +58,10 @@ macro_rules! containers_suite {
             a_commit_has_the_names_that_were_asked_for
             a_container_nobody_knows_is_not_found
             a_file_is_read_as_a_tar_archive
+            a_directory_is_written_and_read_again
+            a_link_may_lead_out_of_where_it_is_written
+            no_entry_is_written_outside_the_directory
+            what_cannot_be_written_says_why
             a_container_can_be_measured
         }
     };
@@ -93,6 +98,9 @@ pub trait Boxed {
 
     /// A file in it, with its bytes.
     fn file(&self) -> (String, Vec<u8>);
+
+    /// A directory in it, in which nothing is yet.
+    fn directory(&self) -> String;
 }
 
 /// The image has all its names when the call returns, and they mean this image.
@@ -285,6 +293,94 @@ pub async fn a_file_is_read_as_a_tar_archive<C: Containers + Boxed>(it: Fresh<C>
         sum.map(|(i, b)| u32::from(if (148..156).contains(&i) { b' ' } else { *b })).sum();
     let told = std::str::from_utf8(&archive[148..154]).expect("octal digits");
     assert_eq!(u32::from_str_radix(told, 8), Ok(sum), "the checksum of the header");
+}
+
+/// What was written is there as the archive says, and what was there before stays.
+pub async fn a_directory_is_written_and_read_again<C: Containers + Boxed>(it: Fresh<C>) {
+    let step = TestStep::new();
+    let (build, of, at) = (&step.key.build, it.container(), it.directory());
+    let file = tar::Entry { mode: 0o640, owner: (1234, 77), ..tar::Entry::file("d/a", b"one") };
+    let link = tar::Entry::link("d/l", "a");
+    for entries in [
+        vec![tar::Entry::directory("d"), file.clone(), link.clone()],
+        vec![tar::Entry::file("b", b"two")],
+    ] {
+        it.write(build, &of, &at, tar::stream(&entries)).await.unwrap();
+    }
+    let inside = it.read(build, &of, &format!("{at}/.")).await.unwrap();
+    let all = tar::read(inside).await;
+    assert_eq!(all[0].name, "./", "{all:?}");
+    let find = |name: &str| {
+        all.iter().find(|e| e.name == name).unwrap_or_else(|| panic!("{name}: {all:?}"))
+    };
+    let found = find("./d/a");
+    assert_eq!(
+        (found.mode & 0o777, found.owner, &found.data[..]),
+        (0o640, (1234, 77), &b"one"[..])
+    );
+    assert_eq!(find("./d/l").link, "a");
+    assert_eq!(find("./b").data, b"two");
+    // A file is replaced whole.
+    it.write(build, &of, &at, tar::stream(&[tar::Entry::file("d/a", b"x")])).await.unwrap();
+    let named = tar::read(it.read(build, &of, &format!("{at}/d")).await.unwrap()).await;
+    assert_eq!(named[0].name, "d/");
+    let found = named.iter().find(|e| e.name == "d/a").expect("the file is still there");
+    assert_eq!(found.data, b"x");
+}
+
+/// Where a symbolic link leads is not asked: what it means is for the container.
+pub async fn a_link_may_lead_out_of_where_it_is_written<C: Containers + Boxed>(it: Fresh<C>) {
+    let step = TestStep::new();
+    let (build, of, at) = (&step.key.build, it.container(), it.directory());
+    let links = [tar::Entry::link("up", "../../x"), tar::Entry::link("root", "/etc")];
+    it.write(build, &of, &at, tar::stream(&links)).await.unwrap();
+    let all = tar::read(it.read(build, &of, &format!("{at}/.")).await.unwrap()).await;
+    for link in links {
+        let found = all.iter().find(|e| e.name == format!("./{}", link.name));
+        assert_eq!(found.map(|e| &e.link), Some(&link.link));
+    }
+}
+
+/// A name that leads out is refused, or stays inside.
+pub async fn no_entry_is_written_outside_the_directory<C: Containers + Boxed>(it: Fresh<C>) {
+    let step = TestStep::new();
+    let (build, of, at) = (&step.key.build, it.container(), it.directory());
+    for name in ["../kiln-evil", "/kiln-evil", "a/../../kiln-evil"] {
+        let written = it.write(build, &of, &at, tar::stream(&[tar::Entry::file(name, b"")])).await;
+        if let Err(e) = written {
+            assert_eq!(e.kind(), ErrorKind::Invalid, "{name}: {e:?}");
+        }
+        let up = at.rsplit_once('/').map_or("", |(up, _)| up);
+        for evil in ["/kiln-evil".to_owned(), format!("{up}/kiln-evil")] {
+            let read = it.read(build, &of, &evil).await.map(drop);
+            expect_kind(read, ErrorKind::NotFound, name);
+        }
+    }
+}
+
+/// A directory that is not there, a file in its place, what is no archive, and one that fails.
+pub async fn what_cannot_be_written_says_why<C: Containers + Boxed>(it: Fresh<C>) {
+    let step = TestStep::new();
+    let (build, of, at) = (&step.key.build, it.container(), it.directory());
+    let entry = tar::Entry::file("a", b"1");
+    let stream = || tar::stream(std::slice::from_ref(&entry));
+    let written = it.write(build, &of, &format!("{at}/none"), stream()).await;
+    expect_kind(written, ErrorKind::NotFound, "a directory that is not there");
+    let unknown = ContainerRef::Container("kiln-none".into());
+    let written = it.write(build, &unknown, &at, stream()).await;
+    expect_kind(written, ErrorKind::NotFound, "a container that is not there");
+    let (file, _) = it.file();
+    let written = it.write(build, &of, &file, stream()).await;
+    expect_kind(written, ErrorKind::NotFound, "a file is no directory");
+    let written = it.write(build, &of, &at, tar::bytes(vec![b'g'; 2_000])).await;
+    expect_kind(written, ErrorKind::Invalid, "what is no archive");
+    let cut = tar::pack(&[tar::Entry::file("a", &[1; 2_000])]);
+    let written = it.write(build, &of, &at, tar::bytes(cut[..1_000].to_vec())).await;
+    expect_kind(written, ErrorKind::Invalid, "half an archive");
+    let broken = kiln::Error::new(ErrorKind::RateLimited, "test", "the stream broke");
+    let failing = futures::stream::iter([Err(broken)]).boxed();
+    let written = it.write(build, &of, &at, failing).await;
+    expect_kind(written, ErrorKind::RateLimited, "what broke on the way is told");
 }
 
 /// Measuring makes no image and can be repeated.

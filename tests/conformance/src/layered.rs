@@ -64,6 +64,10 @@ impl<P: Boxed, A: Around> Boxed for Layered<P, A> {
     fn file(&self) -> (String, Vec<u8>) {
         self.inner().file()
     }
+
+    fn directory(&self) -> String {
+        self.inner().directory()
+    }
 }
 
 impl<P: Upstream, A: Around> Upstream for Layered<P, A> {

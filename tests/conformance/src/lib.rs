@@ -5,6 +5,7 @@ mod fresh;
 mod helpers;
 mod layered;
 pub mod sample;
+mod tar;
 mod time;
 
 pub mod artifacts;

@@ -79,13 +79,17 @@ impl Boxed for Running {
     fn file(&self) -> (String, Vec<u8>) {
         ("/hello".into(), b"hello\n".to_vec())
     }
+
+    fn directory(&self) -> String {
+        "/deep/in".into()
+    }
 }
 
 async fn fresh_containers() -> Option<Fresh<Running>> {
     let bench = bench("the suite of containers").await?;
     let step = TestStep::new();
     let in_box = bench.start(&step, &bench.spec()).await;
-    bench.says(&step, &in_box, "echo hello >/hello").await;
+    bench.says(&step, &in_box, "echo hello >/hello; mkdir -p /deep/in").await;
     let container = bench.container(&step).await;
     Some(Fresh::new(Arc::new(Running { bench, container })))
 }

@@ -120,10 +120,15 @@ impl Boxed for OnHost<MemoryContainers> {
     fn container(&self) -> ContainerRef {
         let (path, bytes) = self.file();
         self.1.add_file("web", &path, bytes);
+        self.1.add_file("web", &format!("{}/.keep", self.directory()), "");
         ContainerRef::Container("web".into())
     }
 
     fn file(&self) -> (String, Vec<u8>) {
         ("/etc/motd".into(), vec![b'm'; 700])
+    }
+
+    fn directory(&self) -> String {
+        "/var/in".into()
     }
 }
