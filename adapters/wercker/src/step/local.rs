@@ -45,8 +45,8 @@ fn stays_below(path: &Path) -> bool {
     true
 }
 
-/// Copies a directory to a place where nothing is yet: files with their permissions, directories,
-/// and links that stay inside of it. Links that lead out and everything that is neither are
+/// Copies a directory to a place where nothing is yet: files and directories with their permission
+/// bits, and links that stay inside of it. Links that lead out and everything that is neither are
 /// refused. What cannot be copied whole is not there afterwards.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     let mut copy = Copy { root: from, entries: 0, bytes: 0 };
@@ -98,8 +98,8 @@ impl Copy<'_> {
                 return Err(refused(&source, "it is neither a file nor a directory nor a link"));
             }
         }
-        let permissions = fs::symlink_metadata(from).map_err(failed_from)?.permissions();
-        fs::set_permissions(to, permissions).map_err(|e| failed(to, &e))
+        let meta = fs::symlink_metadata(from).map_err(failed_from)?;
+        fs::set_permissions(to, tame(&meta, 0o700)).map_err(|e| failed(to, &e))
     }
 
     fn file(&mut self, source: &Path, target: &Path, meta: &fs::Metadata) -> Result<()> {
@@ -116,7 +116,7 @@ impl Copy<'_> {
         if copied > left {
             return Err(refused(self.root, "it has too many bytes"));
         }
-        to.set_permissions(opened.permissions()).map_err(|e| failed(target, &e))
+        to.set_permissions(tame(&opened, 0o600)).map_err(|e| failed(target, &e))
     }
 
     /// Copies a link whose target is inside. That is judged by its text: it goes up from its own
@@ -134,6 +134,19 @@ impl Copy<'_> {
         }
         make_link(&leads_to, target).map_err(|e| failed(target, &e))
     }
+}
+
+/// The permissions of a copy: without set-uid, set-gid and sticky bits, and never so that whoever
+/// made it cannot remove it.
+#[cfg(unix)]
+fn tame(meta: &fs::Metadata, least: u32) -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(meta.permissions().mode() & 0o777 | least)
+}
+
+#[cfg(not(unix))]
+fn tame(meta: &fs::Metadata, _: u32) -> fs::Permissions {
+    meta.permissions()
 }
 
 #[cfg(unix)]

@@ -155,15 +155,21 @@ fn a_local_step_is_copied_as_it_is() {
     let project =
         tree(dir.path(), &[("p/steps/x/run.sh", "x"), ("p/steps/x/d/e/f", "f")]).join("p");
     let run = project.join("steps/x/run.sh");
-    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&run, 0o4755);
+    set(&project.join("steps/x/d/e"), 0o555);
     symlink("../e/f", project.join("steps/x/d/e/up")).unwrap();
     symlink("d", project.join("steps/x/dir")).unwrap();
     let from = local_path(&project, Path::new("./steps/x")).unwrap();
     assert_eq!(from, local_path(&project, &from).unwrap());
     let to = dir.path().join("work/x-1");
     copy_local(&from, &to).unwrap();
-    let mode = fs::metadata(to.join("run.sh")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o755);
+    let mode = |path: &str| fs::metadata(to.join(path)).unwrap().permissions().mode() & 0o7777;
+    // Nobody becomes somebody else by it, and whoever made it can remove it.
+    assert_eq!((mode("run.sh"), mode("d/e")), (0o755, 0o755));
+    set(&project.join("steps/x/d/e"), 0o755);
     assert_eq!(fs::read_to_string(to.join("d/e/up")).unwrap(), "f");
     assert_eq!(fs::read_to_string(to.join("dir/e/f")).unwrap(), "f");
     let error = copy_local(&from, &to).unwrap_err();
