@@ -185,6 +185,11 @@ impl Source {
         self.text.get(start..end).unwrap_or_default().trim_end_matches('\r')
     }
 
+    /// Whether a secret seems to be written on the line of a place, so that messages quote nothing.
+    pub fn hides(&self, place: Place) -> bool {
+        has_secret(self.line_at(place.start))
+    }
+
     /// An error at a place.
     pub fn error(
         &self,
@@ -241,6 +246,15 @@ fn has_secret(line: &str) -> bool {
     const WORDS: [&str; 8] =
         ["password", "passwd", "secret", "token", "private", "access-key", "api-key", "auth"];
     let line = line.to_ascii_lowercase().replace('_', "-");
+    let login = |rest: &str| {
+        let host = rest.split(|c: char| c == '/' || c.is_whitespace()).next().unwrap_or_default();
+        host.rsplit_once('@').is_some_and(|(login, _)| {
+            login.split_once(':').is_some_and(|(_, password)| !password.starts_with('$'))
+        })
+    };
+    if line.split("://").skip(1).any(login) {
+        return true;
+    }
     WORDS.iter().flat_map(|word| line.match_indices(word)).any(|(at, word)| {
         let rest = &line[at + word.len()..];
         let (key, value) = rest.split_once(':').unwrap_or_default();

@@ -21,7 +21,7 @@ pub const DIAGNOSTICS_MAX: usize = 100;
 /// The longest line that diagnostics show, in bytes.
 pub(crate) const LINE_BYTES_MAX: usize = 4096;
 /// The most values in a file, all aliases written out.
-pub(crate) const NODES_MAX: usize = 250_000;
+pub(crate) const NODES_MAX: usize = 120_000;
 /// The most bytes in values of a file, all aliases written out.
 pub(crate) const EXPANDED_BYTES_MAX: usize = 8 << 20;
 /// How deep lists and maps may go.

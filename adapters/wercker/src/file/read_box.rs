@@ -133,7 +133,7 @@ impl Reader<'_> {
         let Err(why) = def.image(&|_| None) else { return true };
         let error = self.source.error(why.place, "image-name", why.problem);
         let error = error.expected("`[registry[:port]/]name[:tag][@sha256:…]`");
-        let old = def.id.rsplit_once('@').filter(|(_, v)| !v.contains(':'));
+        let old = def.id.rsplit_once('@').filter(|(_, v)| !v.contains([':', '/']));
         let error = match old {
             Some((name, version)) => error.help(format!(
                 "`@` is for digests; a version is a tag: `{}`.",

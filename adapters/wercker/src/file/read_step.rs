@@ -182,7 +182,9 @@ impl Reader<'_> {
         let step = match StepRef::parse(&def.id) {
             Ok(step) => step,
             Err(error) => {
-                let error = self.source.error(def.id.place, "step-id", error.to_string());
+                let hidden = self.source.hides(def.id.place);
+                let message = if hidden { error.problem().to_owned() } else { error.to_string() };
+                let error = self.source.error(def.id.place, "step-id", message);
                 self.tell(error.expected("`[owner/]name[@version]`, and perhaps a \"URL\""));
                 return false;
             }

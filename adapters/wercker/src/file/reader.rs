@@ -114,7 +114,8 @@ impl<'a> Reader<'a> {
                 );
                 let error = self.source.error(node.place, "float", message);
                 let error = error.expected("a text, a whole number, `true` or `false`");
-                self.tell(error.help(format!("Write \"{text}\" in quotes.")));
+                let shown = if self.source.hides(node.place) { "…" } else { text };
+                self.tell(error.help(format!("Write \"{shown}\" in quotes.")));
                 return None;
             }
             other => {

@@ -151,6 +151,7 @@ impl<'a> Tree<'a> {
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(id) => self.alias(id, place),
             Event::UnresolvedAlias(name) => {
+                let name = if self.source.hides(place) { "…".into() } else { name };
                 let message = format!("`*{name}` refers to an anchor that is not there");
                 let error = self.source.error(place, "unknown-anchor", message);
                 Err(Box::new(
@@ -194,6 +195,7 @@ impl<'a> Tree<'a> {
         }
         let shown = super::diagnostic::printable(&tag.original(), 40);
         let place = self.place(span.tag_span().unwrap_or(span));
+        let shown = if self.source.hides(place) { "!…" } else { &shown };
         let error = self.source.error(
             place,
             "unknown-tag",

@@ -74,7 +74,12 @@ fn secrets_are_not_shown() {
         "box:\n  id: debian\n  aws-secret-key: hunter2\nbuild:\n  steps: [a]\n",
         "box: a\nbuild:\n  steps:\n    - s3sync:\n        api_token: hunter2: x\n",
         "box: a\nbuild:\n  steps:\n    - s3sync:\n        key_secret: [hunter2]\n",
+        "box: a\nbuild:\n  steps:\n    - s3sync:\n        key_secret: hunter2: 1.5\n",
         "box: a\nbuild:\n  steps:\n    - s3sync:\n        key_secret: `hunter2\n",
+        "box: a\nbuild:\n  steps:\n    - s3sync:\n        key_secret: *hunter2\n",
+        "box: a\nbuild:\n  steps:\n    - s3sync:\n        key_secret: !hunter2 x\n",
+        "box: a\nbuild:\n  steps:\n    - x \"https://me:hunter2@host/x y.tgz\"\n",
+        "box: https://me:hunter2@host/image\nbuild:\n  steps: [a]\n",
     ] {
         let parsed = File::parse("wercker.yml", text.as_bytes());
         assert!(!parsed.diagnostics.is_empty(), "{text}");
@@ -84,6 +89,14 @@ fn secrets_are_not_shown() {
         }
         assert!(!format!("{:?}", parsed.file.map(|f| f.box_def)).contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn a_number_that_may_be_secret_is_not_shown() {
+    let text = "box: a\nbuild:\n  steps:\n    - s3sync: {key_secret: 1.25}\n";
+    let diagnostic = first(text);
+    let json = serde_json::to_string(&diagnostic).expect("JSON");
+    assert!(diagnostic.code == "float" && !json.contains("1.25"), "{json}");
 }
 
 #[test]
