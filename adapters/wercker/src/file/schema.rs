@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 /// The JSON Schema of `wercker.yml`, of the draft 2020-12, made from the keys that are read.
 ///
 /// What it accepts can still be wrong, and `kiln check` says so: no schema knows that a workflow has
-/// no cycle, say. It is as lenient as the file is.
+/// no cycle, say. It also refuses what is only a warning, so that an editor marks it, and a list at
+/// the left margin that only holds an anchor, since a schema sees no anchors.
 pub fn schema() -> Value {
     let mut top = object(keys::TOP);
     top["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
