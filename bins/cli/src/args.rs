@@ -2,6 +2,7 @@
 
 mod build;
 mod history;
+mod run;
 mod server;
 mod units;
 
@@ -9,6 +10,7 @@ pub(crate) use build::{BuildArgs, ProgressKind};
 pub(crate) use history::{
     CancelArgs, JsonArgs, ListArgs, LogArgs, OneArgs, PruneArgs, ResumeArgs, StatusKind,
 };
+pub(crate) use run::{CheckArgs, DetectArgs};
 pub(crate) use server::{
     ArtifactArgs, LoginArgs, NodeArgs, NodeCommand, RetryArgs, ServerArgs, TokenArgs, TokenCommand,
 };
@@ -16,7 +18,7 @@ pub(crate) use units::now;
 
 use crate::{
     artifacts, backend::Backend, build as building, builds, cancel, doctor, home::Home, login,
-    logs, manual, nodes, print, prune, remote::Server, retry, show, tokens,
+    logs, manual, nodes, print, prune, remote::Server, retry, run as pipelines, show, tokens,
 };
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use kiln::{Error, ErrorKind, Result};
@@ -83,6 +85,10 @@ pub(crate) struct Place {
 enum Command {
     /// Build an image from a directory, a git repository or a Dockerfile
     Build(BuildArgs),
+    /// Check a wercker.yml
+    Check(CheckArgs),
+    /// Write a first wercker.yml
+    Detect(DetectArgs),
     /// List builds, latest first
     #[command(visible_alias = "list")]
     Builds(ListArgs),
@@ -98,7 +104,7 @@ enum Command {
     Prune(PruneArgs),
     /// Do a build once more, on a server
     Retry(RetryArgs),
-    /// List the artifacts of a build, or take one, from a server
+    /// List the artifacts of a build, or take one
     Artifacts(ArtifactArgs),
     /// Keep a token for a server
     Login(LoginArgs),
@@ -128,6 +134,8 @@ impl Args {
     pub(crate) fn json(&self) -> bool {
         match &self.command {
             Command::Build(args) => args.json,
+            Command::Check(args) => args.json,
+            Command::Detect(args) => args.json,
             Command::Builds(args) => args.json,
             Command::Show(args) => args.json,
             Command::Logs(args) => args.json,
@@ -150,6 +158,8 @@ impl Args {
         match command {
             Command::Completions { shell } => Ok(manual::completions(Self::command(), shell)),
             Command::Man { dir } => manual::man(Self::command(), dir),
+            Command::Check(args) => pipelines::check(&args),
+            Command::Detect(args) => pipelines::detect(&args),
             Command::Login(args) => login::login(&place.server, args).await,
             Command::Logout(args) => login::logout(&place.server, &args),
             command => match Server::of(&place.server)? {
@@ -178,7 +188,6 @@ impl Command {
                 prune::prune(&home, args).await
             }
             Self::Retry(_) => Err(needs_server("retry")),
-            Self::Artifacts(_) => Err(needs_server("artifacts")),
             Self::Nodes(_) => Err(needs_server("nodes")),
             Self::Tokens(_) => Err(needs_server("tokens")),
             other => {
@@ -195,7 +204,6 @@ impl Command {
             Self::Doctor(args) => doctor::server(&server, &args).await,
             Self::Build(args) => building::build_there(&server, args).await,
             Self::Retry(args) => retry::retry(server, args).await,
-            Self::Artifacts(args) => artifacts::artifacts(server, args).await,
             Self::Nodes(args) => nodes::nodes(&server, args).await,
             Self::Tokens(args) => tokens::tokens(&server, args).await,
             Self::Resume(args) => {
@@ -220,6 +228,7 @@ impl Command {
             Self::Show(args) => show::show(from, args).await,
             Self::Logs(args) => logs::logs(from, args).await,
             Self::Cancel(args) => cancel::cancel(from, args).await,
+            Self::Artifacts(args) => artifacts::artifacts(from, args).await,
             // Done already, by who calls this.
             _ => Ok(Exit::Fine),
         }

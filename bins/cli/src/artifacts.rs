@@ -1,15 +1,15 @@
-//! The files that a build keeps with a server: `artifacts`.
+//! The files that a build keeps, here or with a server: `artifacts`.
 
 use crate::{
     args::{ArtifactArgs, Exit},
     backend::Backend,
     print,
-    remote::Server,
     screen::{Look, Paint},
     text,
 };
-use futures::StreamExt;
-use kiln::{BuildId, Error, ErrorKind, Result};
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
+use kiln::{BuildId, Error, ErrorKind, RelPath, Result, port::ArtifactKey};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -45,13 +45,9 @@ struct Line<'a> {
     file: Option<&'a Path>,
 }
 
-pub(crate) async fn artifacts(server: Server, args: ArtifactArgs) -> Result<Exit> {
-    let from = Backend::There(server);
+pub(crate) async fn artifacts(from: &Backend, args: ArtifactArgs) -> Result<Exit> {
     let build = from.find(&args.id).await?.build;
-    let Backend::There(server) = from else { return Ok(Exit::Fine) };
-    let path = ["builds", build.as_str(), "artifacts"];
-    let work = || server.client.get::<Listed>(OP, &path, &[]);
-    let mut all = server.steady.again(work).await?.artifacts;
+    let mut all = listed(from, &build).await?;
     let Some(name) = args.name else {
         list(&build, &all, args.json);
         return Ok(Exit::Fine);
@@ -65,11 +61,11 @@ pub(crate) async fn artifacts(server: Server, args: ArtifactArgs) -> Result<Exit
     let artifact = all.swap_remove(at);
     match args.output.as_deref() {
         Some(out) if out == Path::new("-") => {
-            take(&server, &build, &artifact, &mut io::stdout().lock()).await?;
+            take(from, &build, &artifact, &mut io::stdout().lock()).await?;
         }
         out => {
             let file = out.map_or_else(|| own_name(&name), |out| Ok(out.to_owned()))?;
-            save(&server, &build, &artifact, &file).await?;
+            save(from, &build, &artifact, &file).await?;
             if args.json {
                 let file = Some(file.as_path());
                 print::json("artifact", Line { build: &build, artifact: &artifact, file });
@@ -80,6 +76,51 @@ pub(crate) async fn artifacts(server: Server, args: ArtifactArgs) -> Result<Exit
         }
     }
     Ok(Exit::Fine)
+}
+
+/// What a build keeps.
+async fn listed(from: &Backend, build: &BuildId) -> Result<Vec<Artifact>> {
+    match from {
+        Backend::Here(home) => {
+            let all = home.engine.tools().artifacts.list(build).await?.into_iter();
+            let own = format!("{build}/");
+            let name = |key: String| key.strip_prefix(&own).map(str::to_owned).unwrap_or(key);
+            let artifact = |kept: kiln::Artifact| Artifact {
+                name: name(kept.key),
+                bytes: kept.bytes,
+                digest: kept.digest.to_string(),
+            };
+            Ok(all.map(artifact).collect())
+        }
+        Backend::There(server) => {
+            let path = ["builds", build.as_str(), "artifacts"];
+            let work = || server.client.get::<Listed>(OP, &path, &[]);
+            Ok(server.steady.again(work).await?.artifacts)
+        }
+    }
+}
+
+/// The bytes of an artifact.
+async fn open(
+    from: &Backend,
+    build: &BuildId,
+    name: &str,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
+    match from {
+        Backend::Here(home) => {
+            let name = RelPath::new(name)
+                .map_err(|e| Error::new(ErrorKind::Invalid, OP, e.to_string()))?;
+            let key = ArtifactKey { build: build.clone(), name };
+            home.engine.tools().artifacts.get(&key).await
+        }
+        Backend::There(server) => {
+            let mut path = vec!["builds", build.as_str(), "artifacts"];
+            path.extend(name.split('/'));
+            let answer = server.client.send(OP, server.client.request(Method::GET, &path)).await?;
+            let client = server.client.clone();
+            Ok(answer.bytes_stream().map(move |p| p.map_err(|e| client.unreachable(OP, e))).boxed())
+        }
+    }
 }
 
 fn list(build: &BuildId, all: &[Artifact], json: bool) {
@@ -113,33 +154,34 @@ fn own_name(name: &str) -> Result<PathBuf> {
 }
 
 /// Writes an artifact into a file, which is there whole or not at all.
-async fn save(server: &Server, build: &BuildId, artifact: &Artifact, file: &Path) -> Result<()> {
+async fn save(from: &Backend, build: &BuildId, artifact: &Artifact, file: &Path) -> Result<()> {
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |e: io::Error| unwritable(e).with("file", file.display());
     let work = || async {
         let mut part = NamedTempFile::new_in(dir).map_err(failed)?;
-        take(server, build, artifact, &mut part).await?;
+        take(from, build, artifact, &mut part).await?;
         part.as_file().sync_all().map_err(failed)?;
         Ok(part)
     };
-    let part = server.steady.again(work).await?;
+    let part = match from {
+        Backend::Here(_) => work().await?,
+        Backend::There(server) => server.steady.again(work).await?,
+    };
     part.persist(file).map_err(|e| failed(e.error))?;
     Ok(())
 }
 
 /// Hands on the bytes of an artifact, and makes sure that they are those that were kept.
 async fn take(
-    server: &Server,
+    from: &Backend,
     build: &BuildId,
     artifact: &Artifact,
     to: &mut impl Write,
 ) -> Result<()> {
-    let mut path = vec!["builds", build.as_str(), "artifacts"];
-    path.extend(artifact.name.split('/'));
-    let answer = server.client.send(OP, server.client.request(Method::GET, &path)).await?;
-    let (mut hash, mut pieces) = (Sha256::new(), answer.bytes_stream());
+    let mut pieces = open(from, build, &artifact.name).await?;
+    let mut hash = Sha256::new();
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|e| server.client.unreachable(OP, e))?;
+        let piece = piece?;
         hash.update(&piece);
         to.write_all(&piece).map_err(unwritable)?;
     }

@@ -18,6 +18,7 @@ mod print;
 mod prune;
 mod remote;
 mod retry;
+mod run;
 mod screen;
 mod show;
 mod text;

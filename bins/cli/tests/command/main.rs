@@ -18,6 +18,7 @@ mod input;
 mod output;
 mod recipe;
 mod remote;
+mod run;
 mod screen;
 mod there;
 
