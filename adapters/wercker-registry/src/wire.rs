@@ -99,6 +99,8 @@ mod tests {
         let digest = "ab".repeat(32);
         let with = format!(r#"{{"version":"1","checksum":"{}"}}"#, digest.to_uppercase());
         assert_eq!(of(&with).2, Some(format!("sha256:{digest}")));
+        let named = format!(r#"{{"version":"1","sha256":"sha256:{digest}"}}"#);
+        assert_eq!(of(&named).2, Some(format!("sha256:{digest}")));
         assert_eq!(of(r#"{"checksum":"md5"}"#), (None, None, None));
         assert!(serde_json::from_str::<Answer>("[]").is_err());
         assert!(serde_json::from_str::<Answer>(r#"{"version":3}"#).is_err());

@@ -84,6 +84,7 @@ async fn what_goes_wrong_has_a_kind_and_no_word_of_the_answer() {
         (Answer::Gone, ErrorKind::Unavailable),
         (Answer::Endless, ErrorKind::Corrupt),
         (ok("file:///etc/passwd"), ErrorKind::Corrupt),
+        (ok("ftp://files.test/x.tgz"), ErrorKind::Corrupt),
         (ok("https://u:hunter2@files.test/x.tgz"), ErrorKind::Corrupt),
         (Answer::Status(200, "{}".into()), ErrorKind::Corrupt),
         (Answer::Status(200, r#"{"version":"../x","tarballUrl":"x"}"#.into()), ErrorKind::Corrupt),
