@@ -1,16 +1,26 @@
 //! What builds leave: artifacts of boxes, caches for later builds; and planners, on a pretended
 //! machine.
 
-use crate::machine::{Machine, boxed, exec, image};
+use crate::machine::{Machine, boxed, exec, image, is_started};
 use async_trait::async_trait;
-use futures::TryStreamExt;
+use futures::{
+    FutureExt, TryStreamExt,
+    future::{Either, select},
+};
 use kiln::{
-    BoxName, BoxSpec, BuildId, CacheKey, Engine, ErrorKind, Fact, FailureClass, Op, Outcome, Owner,
-    Plan, RelPath, Result, SourceSpec, Step, StepCx, StepId, Submission, Toolbox, Value, When,
+    Attempts, BoxName, BoxSpec, BuildId, CacheKey, Engine, ErrorKind, Fact, FailureClass, Op,
+    Outcome, Owner, Plan, RelPath, Result, SourceSpec, Step, StepCx, StepId, Submission, Toolbox,
+    Value, When,
     plan::Command,
     port::{ArtifactKey, PlanAsk, Planner},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 fn main_box() -> BoxName {
     BoxName::new("main").unwrap()
@@ -237,6 +247,57 @@ fn a_planner_says_what_follows_and_after_steps_know_how_it_went() {
         let settings = serde_json::json!({"plan": plan.finish().unwrap()});
         let (build, _) = engine.run(asking(settings)).await.unwrap();
         assert!(m.output(&build).await.contains("passed   \n"));
+    });
+}
+
+/// Never answers the first time.
+#[derive(Debug, Default)]
+struct Slow(AtomicU32);
+
+#[async_trait]
+impl Planner for Slow {
+    fn accepts(&self, planner: &str) -> bool {
+        planner == "words"
+    }
+
+    async fn plan(&self, cx: &StepCx, ask: &PlanAsk<'_>) -> Result<Plan> {
+        if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+            cx.cancel.cancelled().await;
+            return Err(cx.cancelled("Planner::plan"));
+        }
+        Words.plan(cx, ask).await
+    }
+}
+
+#[test]
+fn a_crash_before_the_answer_asks_again_and_one_after_it_does_not() {
+    kiln_conformance::run("planner crash", async {
+        let m = Machine::new();
+        let slow = Arc::new(Slow::default());
+        let planners: Vec<Arc<dyn Planner>> = vec![slow.clone()];
+        let tools = Toolbox { planners, ..Toolbox::clone(m.engine.tools()) };
+        let engine = Engine::builder().toolbox(tools).build();
+        let (mut plan, _) = boxed();
+        let hangs = plan.step(exec("hangs", "echo once; sleep 300").attempts(Attempts::up_to(3)));
+        plan.step(exec("last", "echo last").after(hangs));
+        let asked = asking(serde_json::json!({"plan": plan.finish().unwrap()}));
+        let mut again = Plan::builder();
+        for step in asked.steps() {
+            again.step(step.clone().attempts(Attempts { max: 3, backoff_ms: 0 }));
+        }
+        let build = engine.accept(Submission::new(again.finish().unwrap())).await.unwrap();
+        // The first driver dies while the planner thinks, the second while what it said runs.
+        for step in [1, 2] {
+            let driver = engine.drive(&build).boxed();
+            let there = m.until(&build, is_started(step)).boxed();
+            assert!(matches!(select(driver, there).await, Either::Right(_)), "it went on");
+        }
+        assert_eq!(engine.drive(&build).await.unwrap(), Outcome::Succeeded);
+        assert_eq!(slow.0.load(Ordering::SeqCst), 2);
+        let view = engine.view(&build).await.unwrap();
+        let attempts: Vec<_> = view.step_views.iter().map(|s| s.attempts).collect();
+        assert_eq!(attempts, [1, 2, 1, 1]);
+        assert!(m.output(&build).await.ends_with("once\nlast\n"));
     });
 }
 

@@ -275,7 +275,7 @@ impl<'e> Driver<'e> {
             Err(Error::new(ErrorKind::Cancelled, "Engine", message))
         });
         let result: Result<Box<Output>, Failure> = match result {
-            Ok(output) => Ok(Box::new(output)),
+            Ok(output) => Ok(output),
             Err(e) => Err(failure(e, self.log.redactor())),
         };
         let result = result.map_err(|failure| match running.silenced {

@@ -28,7 +28,7 @@ pub(super) struct Running {
 pub(super) struct Over {
     pub(super) step: StepId,
     pub(super) attempt: u8,
-    pub(super) result: Option<Result<Output>>,
+    pub(super) result: Option<Result<Box<Output>>>,
 }
 
 /// A step that wants to be pinned before it goes on.
@@ -72,7 +72,7 @@ pub(super) fn begin(
     let running =
         Running { attempt, cancel: cx.cancel.clone(), log: cx.log.clone(), abort, silenced: false };
     let line = Line { step, attempt, to_driver };
-    let work = async move { perform(&tools, &state, &cx, local_paths, &line).await };
+    let work = async move { perform(&tools, &state, &cx, local_paths, &line).await.map(Box::new) };
     let over = Abortable::new(work, registration).map(move |result| Over {
         step,
         attempt,

@@ -121,7 +121,7 @@ fn a_directory_alone_holds_nothing() {
     let directory = entry(b"out/", b'5', b"", b"");
     let words = entry(b"x", b'x', b"", b"13 comment=a\n");
     let file = entry(b"out/a", b'0', b"", b"");
-    assert_eq!(holds_anything(&archive(&[directory.clone()])), Some(false));
+    assert_eq!(holds_anything(&archive(std::slice::from_ref(&directory))), Some(false));
     assert_eq!(holds_anything(&archive(&[words.clone(), directory.clone()])), Some(false));
     assert_eq!(holds_anything(&archive(&[])), Some(false));
     assert_eq!(holds_anything(&archive(&[directory.clone(), words, file.clone()])), Some(true));
