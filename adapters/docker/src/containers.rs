@@ -11,8 +11,8 @@ use bollard::{
     errors::Error as Vendor,
     models::{ContainerConfig, ContainerInspectResponse},
     query_parameters::{
-        CommitContainerOptions, DownloadFromContainerOptions, InspectContainerOptions,
-        RemoveImageOptions, TagImageOptions, UploadToContainerOptions,
+        CommitContainerOptions, ContainerArchiveInfoOptions, DownloadFromContainerOptions,
+        InspectContainerOptions, RemoveImageOptions, TagImageOptions, UploadToContainerOptions,
     },
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -132,11 +132,12 @@ impl DockerContainers {
         let inside = format!("{}/.", path.trim_end_matches('/'));
         let options = ContainerArchiveInfoOptions { path: inside };
         let found = self.client.docker().get_container_archive_info(id, Some(options)).await;
-        found.map(drop).map_err(|e| match self.client.error(OP, e) {
-            e if e.kind() == ErrorKind::Unavailable => e,
-            e => Error::new(ErrorKind::NotFound, OP, "there is no such directory")
-                .with("path", path)
-                .source(e),
+        // What answers to this request has no words: 500 is for something else than a directory.
+        found.map(drop).map_err(|e| match e {
+            Vendor::DockerResponseServerError { status_code: 404 | 500, .. } => {
+                Error::new(ErrorKind::NotFound, OP, "there is no such directory").with("path", path)
+            }
+            e => self.client.error(OP, e),
         })
     }
 
