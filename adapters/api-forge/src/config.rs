@@ -107,6 +107,12 @@ pub struct BuildConfig {
     /// The secret to push with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push_credentials: Option<SecretRef>,
+    /// Which kind of file describes a pipeline, such as `wercker`, in place of a Dockerfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// What the pipeline is told beside its file. What comes from a fork is told no secret.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 fn triggers() -> Vec<Trigger> {

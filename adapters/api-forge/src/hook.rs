@@ -1,7 +1,7 @@
 //! A hook whose settings were checked.
 
 use crate::{
-    config::{Forge, HookConfig, Trigger},
+    config::{BuildConfig, Forge, HookConfig, Trigger},
     filter::Filter,
     template::{ImageTemplate, Template},
 };
@@ -73,6 +73,13 @@ impl Hook {
         if build.push && build.tags.is_empty() {
             return Err(invalid("`build.push` needs `build.tags` to push to"));
         }
+        if build.pipeline.is_some() && is_of_dockerfile(build) {
+            return Err(invalid("with `build.pipeline` there is no Dockerfile to say more about")
+                .hint("What the pipeline is told goes into `build.settings`."));
+        }
+        if build.pipeline.is_none() && !build.settings.is_empty() {
+            return Err(invalid("`build.settings` is for a `build.pipeline`, and there is none"));
+        }
         let source = config.source.as_deref().map(source).transpose().map_err(wrong)?;
         let path = |path: &str| RelPath::new(path).map_err(|e| invalid(&e.to_string()));
         let dockerfile = build.dockerfile.as_deref().map(path).transpose()?;
@@ -93,6 +100,13 @@ impl Hook {
             Forge::Gitea => crate::forge::gitea(event, body),
         }
     }
+}
+
+/// Whether something is said that only a build of a Dockerfile has a use for.
+fn is_of_dockerfile(build: &BuildConfig) -> bool {
+    let settings = build.settings.clone();
+    let (pipeline, context) = (build.pipeline.clone(), build.context.clone());
+    *build != BuildConfig { pipeline, context, settings, ..BuildConfig::default() }
 }
 
 /// The host stands before the first placeholder, so that no name of a repository is part of it.

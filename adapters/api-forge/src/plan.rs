@@ -6,8 +6,8 @@ use crate::{
     template::{Values, label},
 };
 use kiln::{
-    Attempts, BuildSpec, Context, Error, ErrorKind, ImageFrom, ImageRef, Op, Plan, Recipe, RelPath,
-    Result, SourceSpec, Step, Value,
+    Attempts, BuildSpec, Context, Error, ErrorKind, ImageFrom, ImageRef, Op, Plan, PlanBuilder,
+    Recipe, RelPath, Result, SourceSpec, Step, StepId, Value,
 };
 use std::collections::BTreeMap;
 
@@ -34,6 +34,9 @@ pub(crate) fn plan(
     let Some(url) = source(hook, change, &values) else {
         return Ok(Err("the address of the source is on no host that is allowed"));
     };
+    if let Some(planner) = &hook.config.build.pipeline {
+        return pipeline(hook, change, planner, branch.as_deref(), url).map(Ok);
+    }
     let tags: Vec<ImageRef> =
         hook.tags.iter().filter_map(|t| t.fill(&values)).collect::<Result<_>>()?;
     let push = hook.config.build.push && !change.from_fork;
@@ -41,15 +44,7 @@ pub(crate) fn plan(
         return Ok(Err("there is no name to push the image to"));
     }
     let mut plan = Plan::builder();
-    // Just that commit, whatever the branch is by then, and never a name that somebody chose.
-    let spec = SourceSpec {
-        credentials: hook.config.credentials.clone(),
-        submodules: hook.config.submodules,
-        ..SourceSpec::new(url).reference(change.commit.clone())
-    };
-    let into = checked(RelPath::new(SOURCE))?;
-    let fetch = Op::Fetch { source: spec, into };
-    let fetched = plan.step(Step::new("fetch", fetch).attempts(Attempts::up_to(3)));
+    let fetched = fetch(&mut plan, hook, change, url)?;
     let spec = build(hook, &values, tags.clone())?;
     let built = plan.step(Step::build("build", spec).after(fetched).attempts(Attempts::up_to(2)));
     for (i, to) in tags.into_iter().enumerate().filter(|_| push) {
@@ -59,6 +54,77 @@ pub(crate) fn plan(
         plan.step(Step::new(name, op).after(built).attempts(Attempts::up_to(3)));
     }
     checked(plan.finish()).map(Ok)
+}
+
+fn fetch(plan: &mut PlanBuilder, hook: &Hook, change: &Change, url: String) -> Result<StepId> {
+    // Just that commit, whatever the branch is by then, and never a name that somebody chose.
+    let spec = SourceSpec {
+        credentials: hook.config.credentials.clone(),
+        submodules: hook.config.submodules,
+        ..SourceSpec::new(url).reference(change.commit.clone())
+    };
+    let fetch = Op::Fetch { source: spec, into: checked(RelPath::new(SOURCE))? };
+    Ok(plan.step(Step::new("fetch", fetch).attempts(Attempts::up_to(3))))
+}
+
+/// A pipeline of a change: its source, and then whatever its file says.
+fn pipeline(
+    hook: &Hook,
+    change: &Change,
+    planner: &str,
+    branch: Option<&str>,
+    url: String,
+) -> Result<Plan> {
+    let mut settings = hook.config.build.settings.clone();
+    if change.from_fork {
+        // What anybody can write could tell them.
+        for name in WITH_SECRETS {
+            settings.remove(name);
+        }
+        without_secrets(&mut settings);
+    }
+    settings.entry("version").or_insert_with(|| 1.into());
+    let (owner, name) = change.repo.rsplit_once('/').unwrap_or(("", &change.repo));
+    let tag = (change.trigger == Trigger::Tag).then_some(change.name.as_str());
+    let known = [
+        ("owner", Some(owner).filter(|owner| !owner.is_empty())),
+        ("repository", Some(name)),
+        ("branch", branch),
+        ("tag", tag),
+        ("commit", Some(change.commit.as_str())),
+    ];
+    let git = settings.entry("git").or_insert_with(|| serde_json::Map::new().into());
+    if let Some(git) = git.as_object_mut() {
+        for (key, value) in known {
+            if let Some(value) = value {
+                git.entry(key).or_insert_with(|| value.into());
+            }
+        }
+    }
+    let mut plan = Plan::builder();
+    let fetched = fetch(&mut plan, hook, change, url)?;
+    let path = match hook.context.as_str() {
+        "" => checked(RelPath::new(SOURCE))?,
+        below => checked(RelPath::new(format!("{SOURCE}/{below}")))?,
+    };
+    let op = Op::Plan { planner: planner.to_owned(), path, settings: settings.into() };
+    plan.step(Step::new("read pipeline", op).after(fetched));
+    checked(plan.finish())
+}
+
+/// The settings of a pipeline that a fork is not given: logins, an image that could be pushed, and
+/// what is kept for the next run.
+const WITH_SECRETS: [&str; 3] = ["logins", "commit", "cache"];
+
+/// Takes every secret out of settings: `{"secret": NAME}`, wherever it is.
+fn without_secrets(settings: &mut serde_json::Map<String, serde_json::Value>) {
+    let is_secret = |value: &serde_json::Value| value.get("secret").is_some();
+    settings.retain(|_, value| !is_secret(value));
+    for value in settings.values_mut() {
+        if let Some(below) = value.as_object_mut() {
+            without_secrets(below);
+        }
+    }
 }
 
 fn build(hook: &Hook, values: &Values<'_>, tags: Vec<ImageRef>) -> Result<BuildSpec> {

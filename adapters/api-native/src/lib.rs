@@ -26,6 +26,6 @@ pub use routes::{Api, openapi, router};
 pub use settings::Settings;
 pub use tokens::{TokenBook, TokenInfo};
 pub use wire::{
-    Artifact, Artifacts, Build, Commit, LogLine, NewToken, Nodes, Page, Ready, Run, Says, Source,
-    Submit, Submitted, Tokens, Trouble, Uploaded, Verified, Verify, WhoAmI,
+    Artifact, Artifacts, Build, Commit, LogLine, NewToken, Nodes, Page, Pipeline, Ready, Run, Says,
+    Source, Submit, Submitted, Tokens, Trouble, Uploaded, Verified, Verify, WhoAmI,
 };

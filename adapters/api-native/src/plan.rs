@@ -1,6 +1,6 @@
 //! From the short forms to plans.
 
-use crate::wire::{Build, Commit, Run, Source, Submit};
+use crate::wire::{Build, Commit, Pipeline, Run, Source, Submit};
 use kiln::{
     Attempts, BoxName, BoxSpec, BuildSpec, CommitSpec, ContainerRef, Context, Error, ErrorKind,
     ImageFrom, ImageRef, Mount, MountSource, Op, Plan, PlanBuilder, Recipe, RelPath, Result,
@@ -23,12 +23,13 @@ fn checked<T, E: std::fmt::Display>(value: std::result::Result<T, E>) -> Result<
 /// The plan of a submission.
 pub(crate) fn plan(submit: Submit) -> Result<Plan> {
     let mut plan = Plan::builder();
-    match (submit.plan, submit.build, submit.commit, submit.run) {
-        (Some(plan), None, None, None) => return Ok(plan),
-        (None, Some(form), None, None) => build(&mut plan, form)?,
-        (None, None, Some(form), None) => commit(&mut plan, form)?,
-        (None, None, None, Some(form)) => run(&mut plan, form)?,
-        _ => return Err(invalid("name one of `plan`, `build`, `commit` and `run`")),
+    match (submit.plan, submit.build, submit.commit, submit.run, submit.pipeline) {
+        (Some(plan), None, None, None, None) => return Ok(plan),
+        (None, Some(form), None, None, None) => build(&mut plan, form)?,
+        (None, None, Some(form), None, None) => commit(&mut plan, form)?,
+        (None, None, None, Some(form), None) => run(&mut plan, form)?,
+        (None, None, None, None, Some(form)) => pipeline(&mut plan, form)?,
+        _ => return Err(invalid("name one of `plan`, `build`, `commit`, `run` and `pipeline`")),
     }
     checked(plan.finish())
 }
@@ -129,5 +130,22 @@ fn run(plan: &mut PlanBuilder, form: Run) -> Result<()> {
     step.needs.extend(fetched);
     step.timeout = form.timeout_ms.map(Duration::from_millis);
     plan.step(step);
+    Ok(())
+}
+
+fn pipeline(plan: &mut PlanBuilder, form: Pipeline) -> Result<()> {
+    let source = checked(RelPath::new(SOURCE))?;
+    let path = match form.path {
+        Some(path) => source.join(&checked(RelPath::new(&path))?),
+        None => source,
+    };
+    let mut settings = form.settings;
+    settings.entry("version").or_insert_with(|| 1.into());
+    let fetched = fetch(plan, form.source)?;
+    let op = Op::Plan { planner: form.planner, path, settings: settings.into() };
+    plan.step(Step::new("read pipeline", op).after(fetched));
+    if let Some(limit) = form.timeout_ms {
+        plan.timeout(Duration::from_millis(limit));
+    }
     Ok(())
 }

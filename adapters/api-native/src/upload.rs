@@ -44,14 +44,29 @@ pub(crate) async fn check_plan(
     plan: &Plan,
     artifacts: &dyn ArtifactStore,
 ) -> Result<()> {
+    let mut uploads = Vec::new();
     for step in plan.steps() {
-        if let Op::Fetch { source, .. } = &step.op
-            && let Some(upload) = named(&source.url)
-        {
-            check(owner, upload, artifacts).await?;
+        match &step.op {
+            Op::Fetch { source, .. } => uploads.extend(named(&source.url)),
+            // A planner fetches what its settings name, whatever the place.
+            Op::Plan { settings, .. } => named_in(settings, &mut uploads),
+            _ => {}
         }
     }
+    for upload in uploads {
+        check(owner, upload, artifacts).await?;
+    }
     Ok(())
+}
+
+/// The uploads that any text of these settings is.
+fn named_in<'a>(settings: &'a serde_json::Value, all: &mut Vec<&'a str>) {
+    match settings {
+        serde_json::Value::String(text) => all.extend(named(text)),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| named_in(value, all)),
+        serde_json::Value::Object(map) => map.values().for_each(|value| named_in(value, all)),
+        _ => {}
+    }
 }
 
 /// `Invalid` unless the owner uploaded this.

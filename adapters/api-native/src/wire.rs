@@ -27,6 +27,9 @@ pub struct Submit {
     /// A command in a box.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
+    /// A pipeline that a file of the source describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Pipeline>,
     /// Labels, for lists to filter by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -132,6 +135,32 @@ pub struct Run {
     /// How many milliseconds it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+}
+
+/// A pipeline to run: what a file such as `wercker.yml` says.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = PipelineForm)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// Source code with the file.
+    pub source: Source,
+    /// Which kind of file it is.
+    #[serde(default = "wercker")]
+    pub planner: String,
+    /// The directory of the source that has the file, or the file; the source itself without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What is told beside the file. `docs/wercker.md` has every name; `version` is 1 without it.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// How many milliseconds all of it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+fn wercker() -> String {
+    "wercker".into()
 }
 
 /// The answer to a submission.

@@ -75,6 +75,8 @@ struct Walk<'a> {
     root: Root,
     matcher: Matcher,
     dockerfile: &'a str,
+    /// What stays whatever is left out.
+    always: &'a [&'a str],
     cancel: &'a CancelToken,
 }
 
@@ -97,16 +99,35 @@ impl Files {
         bytes_max: u64,
         cancel: &CancelToken,
     ) -> Result<Self> {
-        let path = root.canonicalize().map_err(|e| unreadable(root, &e))?;
-        if !path.is_dir() {
-            return Err(Error::new(ErrorKind::Invalid, OP, "the context is not a directory")
-                .with("path", path.display()));
-        }
+        let path = directory(root)?;
         let dockerfile = dockerfile.unwrap_or("Dockerfile");
         let (matcher, own_ignore) = ignore_file(&path, dockerfile)?;
-        let root = Root::open(&path).map_err(|e| unreadable(&path, &e))?;
+        let always = [".dockerignore", dockerfile];
         let files = Self { own_ignore, ..Self::default() };
-        let mut walk = Walk { files, root, matcher, dockerfile, cancel };
+        files.walk(&path, matcher, dockerfile, &always, bytes_max, cancel)
+    }
+
+    /// The files of a directory that these patterns leave, written as in `.dockerignore`. A
+    /// `.dockerignore` of the directory counts for nothing.
+    ///
+    /// Errors are those of [`Files::of`].
+    pub fn but(root: &Path, patterns: &str, bytes_max: u64, cancel: &CancelToken) -> Result<Self> {
+        let matcher = ignore::parse(patterns)
+            .map_err(|e| Error::new(ErrorKind::Invalid, OP, format!("what is left out: {e}")))?;
+        Self::default().walk(&directory(root)?, matcher, "", &[], bytes_max, cancel)
+    }
+
+    fn walk(
+        self,
+        path: &Path,
+        matcher: Matcher,
+        dockerfile: &str,
+        always: &[&str],
+        bytes_max: u64,
+        cancel: &CancelToken,
+    ) -> Result<Self> {
+        let root = Root::open(path).map_err(|e| unreadable(path, &e))?;
+        let mut walk = Walk { files: self, root, matcher, dockerfile, always, cancel };
         walk.below(Path::new(""))?;
         let Walk { mut files, root, .. } = walk;
         files.root = Some(Arc::new(root));
@@ -201,7 +222,7 @@ impl Walk<'_> {
         for found in found {
             let path = directory.join(&found.name);
             let text = path.to_string_lossy();
-            let always = text == ".dockerignore" || text == self.dockerfile;
+            let always = self.always.iter().any(|name| *name == text);
             let excluded = !always && self.matcher.excludes(&text);
             let kind = match (found.kind, found.target) {
                 (FileType::Directory, _) => Kind::Directory,
@@ -232,6 +253,15 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+fn directory(root: &Path) -> Result<PathBuf> {
+    let path = root.canonicalize().map_err(|e| unreadable(root, &e))?;
+    if path.is_dir() {
+        return Ok(path);
+    }
+    Err(Error::new(ErrorKind::Invalid, OP, "the context is not a directory")
+        .with("path", path.display()))
 }
 
 fn stopped(reason: StopReason) -> Error {
@@ -291,89 +321,4 @@ pub fn name_inside(root: &Path, path: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(root: &Path) -> Vec<String> {
-        let files = Files::of(root, None, u64::MAX, &CancelToken::new()).unwrap();
-        files.entries.iter().map(|e| e.path.display().to_string()).collect()
-    }
-
-    #[tokio::test]
-    async fn the_archive_holds_what_is_not_ignored() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |p: &str| dir.path().join(p);
-        fs::create_dir_all(at("a/b")).unwrap();
-        fs::create_dir_all(at("out")).unwrap();
-        for (name, text) in
-            [("a/b/x.txt", "x"), ("a/y.log", "y"), ("out/z", "z"), ("Dockerfile", "FROM scratch")]
-        {
-            fs::write(at(name), text).unwrap();
-        }
-        std::os::unix::fs::symlink("/etc/passwd", at("link")).unwrap();
-        fs::write(at(".dockerignore"), "out\n**/*.log\nDockerfile\n").unwrap();
-        assert_eq!(
-            names(dir.path()),
-            [".dockerignore", "Dockerfile", "a", "a/b", "a/b/x.txt", "link"]
-        );
-        let files = Files::of(dir.path(), None, u64::MAX, &CancelToken::new()).unwrap();
-        let mut from = files.stream(CancelToken::new(), |_| {});
-        let mut bytes = Vec::new();
-        while let Some(piece) = from.recv().await {
-            bytes.extend_from_slice(&piece.unwrap());
-        }
-        let mut archive = tar::Archive::new(bytes.as_slice());
-        let links: Vec<_> = archive
-            .entries()
-            .unwrap()
-            .filter_map(|e| e.unwrap().link_name().unwrap().map(|l| l.display().to_string()))
-            .collect();
-        assert_eq!(links, ["/etc/passwd"]);
-    }
-
-    #[test]
-    fn a_limit_names_the_largest_files() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("big"), vec![0; 5000]).unwrap();
-        let e = Files::of(dir.path(), None, 4000, &CancelToken::new()).unwrap_err();
-        assert!(e.to_string().contains("big (5000 bytes)"), "{e}");
-    }
-
-    #[test]
-    fn a_context_that_is_sent_elsewhere_keeps_its_rules() {
-        let dir = tempfile::tempdir().unwrap();
-        let own = "Dockerfile.dockerignore";
-        fs::write(dir.path().join("Dockerfile"), "FROM scratch").unwrap();
-        let names =
-            |files: &Files| files.entries.iter().filter(|e| e.path == Path::new(own)).count();
-        let read = || {
-            let mut files =
-                Files::of(dir.path(), Some("Dockerfile"), u64::MAX, &CancelToken::new()).unwrap();
-            files.keep_own_ignore("Dockerfile");
-            names(&files)
-        };
-        assert_eq!(read(), 0, "there is none");
-        fs::write(dir.path().join(own), "*.log\n").unwrap();
-        assert_eq!(read(), 1);
-        fs::write(dir.path().join(own), "*\n").unwrap();
-        assert_eq!(read(), 1, "it leaves itself out");
-    }
-
-    #[test]
-    fn a_name_never_leads_out() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("f"), "").unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("out")).unwrap();
-        assert_eq!(name_inside(dir.path(), Path::new("f")).as_deref(), Some("f"));
-        assert_eq!(name_inside(dir.path(), Path::new("out")), None);
-        assert_eq!(name_inside(dir.path(), Path::new("../x")), None);
-    }
-
-    #[tokio::test]
-    async fn nobody_listening_ends_the_thread() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("big"), vec![0; 10 << 20]).unwrap();
-        let files = Files::of(dir.path(), None, u64::MAX, &CancelToken::new()).unwrap();
-        drop(files.stream(CancelToken::new(), |_| {}));
-    }
-}
+mod tests;

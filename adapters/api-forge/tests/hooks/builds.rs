@@ -3,7 +3,7 @@
 use crate::server::{Server, golden, hook, signed};
 use axum::http::{HeaderValue, StatusCode};
 use kiln::{Op, Recipe};
-use kiln_api_forge::{Forge, HookConfig, Trigger};
+use kiln_api_forge::{BuildConfig, Forge, HookConfig, Trigger};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -154,6 +154,57 @@ async fn a_pull_request_never_takes_the_place_of_a_branch() {
     assert!(!plan.steps().iter().any(|s| matches!(s.op, Op::Push { .. })), "{plan:?}");
     let Op::Fetch { source, .. } = &plan.steps()[0].op else { panic!("{plan:?}") };
     assert_eq!(source.url, "https://github.com/acme/app.git", "the fork's is not trusted");
+}
+
+/// A hook of a pipeline that is given secrets.
+fn of_a_pipeline() -> HookConfig {
+    let settings = json!({
+        "pipeline": "test",
+        "env": {"X_LEVEL": "3", "XXX_TOKEN": {"secret": "token"}},
+        "logins": {"hub.test": "hub"},
+        "commit": {"repository": "hub.test/app", "push": true},
+        "git": {"domain": "git.test"},
+    });
+    let pipeline = Some("wercker".to_owned());
+    let settings = settings.as_object().unwrap().clone();
+    let build = BuildConfig { pipeline, settings, ..BuildConfig::default() };
+    HookConfig { forks: true, build, ..hook(Forge::GitHub) }
+}
+
+#[tokio::test]
+async fn a_pipeline_is_told_what_changed_and_a_fork_is_told_no_secret() {
+    let server = Server::of(of_a_pipeline());
+    let asked = async |event: &str, file: &str| {
+        let (_, body) = server.send(event, &golden(file)).await;
+        let plan = server.build(&body).await.plan().clone();
+        let [fetch, asked] = plan.steps() else { panic!("{plan:?}") };
+        assert!(matches!(fetch.op, Op::Fetch { .. }), "{plan:?}");
+        let Op::Plan { planner, path, settings } = asked.op.clone() else { panic!("{plan:?}") };
+        assert_eq!((planner.as_str(), path.as_str()), ("wercker", "source"));
+        settings
+    };
+    let own = asked("push", "github/push.json").await;
+    let git = json!({"domain": "git.test", "owner": "acme", "repository": "app", "branch": "main",
+        "commit": "b2".repeat(20)});
+    assert_eq!((&own["git"], &own["version"]), (&git, &json!(1)));
+    assert_eq!(own["env"]["XXX_TOKEN"]["secret"], "token");
+    assert_eq!(own["commit"]["push"], true);
+    let fork = asked("pull_request", "github/pull_request_fork.json").await;
+    assert_eq!(fork["env"], json!({"X_LEVEL": "3"}));
+    assert_eq!((&fork["logins"], &fork["commit"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_pipeline_has_no_dockerfile_and_a_dockerfile_no_settings() {
+    assert!(Server::check("app", of_a_pipeline()).is_ok());
+    let mut both = of_a_pipeline();
+    both.build.dockerfile = Some("Dockerfile".into());
+    let mut alone = of_a_pipeline();
+    alone.build.pipeline = None;
+    for (config, words) in [(both, "no Dockerfile"), (alone, "build.settings")] {
+        let e = Server::check("app", config).unwrap_err();
+        assert!(e.to_string().contains(words), "{e}");
+    }
 }
 
 #[tokio::test]

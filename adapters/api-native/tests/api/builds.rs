@@ -206,6 +206,29 @@ fn bad_requests_are_told_what_is_wrong() {
 }
 
 #[test]
+fn a_pipeline_is_a_fetch_and_a_question_to_its_planner() {
+    kiln_conformance::run("api", async {
+        let server = Server::new(Everybody);
+        let source = json!({"url": "https://git.test/x.git", "reference": "main"});
+        let form = json!({"source": source, "path": "sub", "settings": {"pipeline": "test"},
+            "timeout_ms": 60_000});
+        let build = server.submit(json!({"pipeline": form})).await;
+        let journal = server.get(&format!("/api/v1/builds/{build}/journal")).await;
+        let plan = &journal[0]["plan"];
+        assert_eq!(plan["steps"][0]["source"]["reference"], "main", "{plan}");
+        let asked = &plan["steps"][1];
+        assert_eq!((&asked["op"], &asked["planner"]), (&json!("plan"), &json!("wercker")));
+        assert_eq!((&asked["path"], &asked["needs"]), (&json!("source/sub"), &json!([0])));
+        assert_eq!(asked["settings"], json!({"pipeline": "test", "version": 1}));
+        assert_eq!(plan["timeout_ms"], 60_000);
+        let out = json!({"pipeline": {"source": source, "path": "../etc"}});
+        let (status, _) = server.ask("POST", "/api/v1/builds", "", out).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        server.end().await;
+    });
+}
+
+#[test]
 fn a_build_is_cancelled_and_repeated() {
     kiln_conformance::run("api", async {
         let server = Server::new(Everybody);

@@ -106,9 +106,13 @@ fn an_upload_is_for_builds_of_its_owner() {
             ("ann-submit", json!(missing + "1"), StatusCode::UNPROCESSABLE_ENTITY),
             ("ann-submit", json!("upload:../../x"), StatusCode::UNPROCESSABLE_ENTITY),
         ] {
-            let body = build_of(&source);
-            let (status, told) = server.ask("POST", "/api/v1/builds", token, body).await;
-            assert_eq!(status, expected, "{token} {source}: {told}");
+            let repository = json!({"url": "https://git.test/x.git"});
+            let settings = json!({"input": {"url": source}, "pipeline": "deploy"});
+            let input = json!({"pipeline": {"source": repository, "settings": settings}});
+            for body in [build_of(&source), input] {
+                let (status, told) = server.ask("POST", "/api/v1/builds", token, body).await;
+                assert_eq!(status, expected, "{token} {source}: {told}");
+            }
         }
         server.end().await;
     });
