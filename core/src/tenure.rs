@@ -9,6 +9,8 @@ use std::time::Duration;
 /// The first and the longest wait between two questions to a queue that is out of reach.
 pub(crate) const OUTAGE_WAITS: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(10));
+/// The longest wait before a lease that could not be renewed is tried again.
+const RENEW_WAIT: Duration = Duration::from_secs(1);
 
 /// How leases of a queue are kept: renewed in time, and given back.
 #[derive(Clone, Copy)]
@@ -25,14 +27,25 @@ impl<'a> Tenure<'a> {
     }
 
     /// Renews a lease for as long as it can; returns why it could not.
+    ///
+    /// While the queue is out of reach it is asked often: a lease that lapsed meanwhile has to be
+    /// renewed before those who wait for one ask again.
     pub(crate) async fn hold(self, mut lease: Lease) -> Error {
+        let usual = self.ttl / 3;
+        let mut wait = usual;
         loop {
-            self.clock.sleep(self.ttl / 3).await;
-            match self.queue.renew(&lease, self.ttl).await {
-                Ok(renewed) => lease = renewed,
+            self.clock.sleep(wait).await;
+            wait = match self.queue.renew(&lease, self.ttl).await {
+                Ok(renewed) => {
+                    lease = renewed;
+                    usual
+                }
                 Err(e) if e.kind() == ErrorKind::Conflict => return e,
-                Err(e) => tracing::warn!(error = ?e, "a lease was not renewed yet"),
-            }
+                Err(e) => {
+                    tracing::warn!(error = ?e, "a lease was not renewed yet");
+                    usual.min(RENEW_WAIT)
+                }
+            };
         }
     }
 

@@ -9,7 +9,12 @@ pub(crate) const FETCH: &str = "Source::fetch";
 /// What the workspace would not take.
 pub(crate) fn io(doing: &str, e: io::Error) -> Error {
     let kind = match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Exhausted,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            let message = format!("the disk with the workspace is full: {doing} failed");
+            return Error::new(ErrorKind::Exhausted, FETCH, message)
+                .source(e)
+                .hint("Free disk space where this node keeps its data, and try again.");
+        }
         io::ErrorKind::PermissionDenied => ErrorKind::Denied,
         _ => ErrorKind::Unexpected,
     };

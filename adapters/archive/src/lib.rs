@@ -203,7 +203,12 @@ impl Source for ArchiveSource {
             unpacked.expect(&revision.id)?;
             unpacked.put()
         };
-        cx.cancel.race(work).await.map_err(|_| cx.cancelled(FETCH))?
+        // Whoever has to make room has to know where.
+        let named = |e: Error| match e.kind() {
+            ErrorKind::Exhausted => e.with("workspace", cx.workspace.display()),
+            _ => e,
+        };
+        cx.cancel.race(work).await.map_err(|_| cx.cancelled(FETCH))?.map_err(named)
     }
 }
 

@@ -51,7 +51,7 @@ impl Space {
 
     async fn kind(&self, path: &str) -> ErrorKind {
         let read = self.read(path);
-        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+        let read = tokio::time::timeout(Duration::from_secs(60), read).await;
         read.expect("it waits for nobody").expect_err("it cannot be read").kind()
     }
 }
@@ -212,7 +212,7 @@ fn the_file_of_a_secret_is_judged_before_it_is_used() {
             let secrets = FileSecrets::new().with(name.clone(), path);
             let local = Owner::local();
             let told = secrets.reveal(&local, &name);
-            let told = tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+            let told = tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
             assert_eq!(told.as_ref().err().map(kiln::Error::kind), kind, "{name}: {told:?}");
         }
     });

@@ -6,6 +6,8 @@ use kiln::{Error, ErrorKind};
 pub(crate) const RESOLVE: &str = "Source::resolve";
 pub(crate) const FETCH: &str = "Source::fetch";
 
+const MAKE_ROOM: &str = "Free some space, or clear old builds away.";
+
 /// An error of libgit2.
 pub(crate) fn git(op: &'static str, doing: &'static str, e: &git2::Error) -> Error {
     use git2::{ErrorClass, ErrorCode};
@@ -21,6 +23,7 @@ pub(crate) fn git(op: &'static str, doing: &'static str, e: &git2::Error) -> Err
     };
     let error = Error::new(kind, op, format!("{doing} failed: {}", clean(e.message().as_bytes())));
     match e.code() {
+        _ if kind == ErrorKind::Exhausted => error.hint(MAKE_ROOM),
         ErrorCode::Owner => error.hint(
             "The repository belongs to another user. If you trust it, run \
              `git config --global --add safe.directory <path>`.",
@@ -45,7 +48,7 @@ pub(crate) fn io(op: &'static str, doing: &'static str, e: std::io::Error) -> Er
     };
     let error = Error::new(kind, op, format!("{doing} failed: {e}")).source(e);
     match kind {
-        ErrorKind::Exhausted => error.hint("Free some space, or clear old builds away."),
+        ErrorKind::Exhausted => error.hint(MAKE_ROOM),
         _ => error,
     }
 }

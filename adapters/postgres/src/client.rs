@@ -2,6 +2,7 @@
 
 use crate::{
     config::PgConfig,
+    due::Due,
     fleet::PgFleet,
     index::PgIndex,
     lines::{Lines, Param},
@@ -30,6 +31,7 @@ struct Inner {
     /// Leases are given one after the other, and so have a transaction of their own to share.
     leases: Writer,
     news: Arc<News>,
+    due: Due,
     _listening: Until,
 }
 
@@ -52,6 +54,7 @@ impl PgDb {
             leases: Writer::start(&writers, 1),
             _listening: news::listen(config, &news)?,
             news,
+            due: Due::default(),
         })))
     }
 
@@ -119,6 +122,11 @@ impl PgDb {
         params: &[(Param, Type)],
     ) -> Result<Vec<Row>> {
         self.0.readers.ask_once(sql, params).await.map_err(|fault| fault.told(op))
+    }
+
+    /// Until when leases may be given.
+    pub(crate) fn due(&self) -> &Due {
+        &self.0.due
     }
 
     /// Whoever asks before looking misses no change after the look.

@@ -11,6 +11,7 @@
 
 mod client;
 mod config;
+mod due;
 mod error;
 mod fleet;
 mod index;

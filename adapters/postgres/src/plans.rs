@@ -56,7 +56,7 @@ async fn pages(client: &Client, sql: &str, params: &[(Param, Type)]) -> (u64, St
     (counts.sum(), lines.join("\n"))
 }
 
-fn lease_of(node: &str) -> [(Param, Type); 7] {
+fn lease_of(node: &str) -> [(Param, Type); 8] {
     [
         (Box::new(node.to_owned()), Type::TEXT),
         (Box::new(vec!["os=linux".to_owned()]), Type::TEXT_ARRAY),
@@ -65,6 +65,7 @@ fn lease_of(node: &str) -> [(Param, Type); 7] {
         (Box::new(i64::MAX), Type::INT8),
         (Box::new(60_000_i64), Type::INT8),
         (Box::new(None::<i64>), Type::INT8),
+        (Box::new(i64::MAX), Type::INT8),
     ]
 }
 

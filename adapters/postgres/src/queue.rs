@@ -26,8 +26,11 @@ const PUSH: &str = "WITH pushed AS (
             CASE WHEN $4 > coalesce($13::bigint, now_millis()) THEN $4 END)
         ON CONFLICT (build) DO NOTHING RETURNING 1
     ) SELECT tell('q') FROM pushed";
-pub(crate) const LEASE: &str = "SELECT leased, whose, rank, since, wants, number_, ends, again
-    FROM lease($1, $2, $3, $4, $5, $6, $7)";
+/// Once it is too late, a node has no slot.
+pub(crate) const LEASE: &str = "SELECT leased, whose, rank, since, wants, number_, ends, again,
+        now_millis()
+    FROM lease($1, $2, CASE WHEN now_millis() > $8::bigint THEN 0 ELSE $3::bigint END, $4, $5, $6,
+        $7)";
 const RENEW: &str = "UPDATE job SET held = true,
         wakes = coalesce($4::bigint, now_millis()) + $3
     WHERE build = $1 AND token = $2 RETURNING wakes";
@@ -42,6 +45,7 @@ const AGAIN: &str = "WITH settled AS (
 const REMOVE: &str = "WITH removed AS (
         DELETE FROM job WHERE build = $1 RETURNING 1
     ) SELECT tell('q') FROM removed";
+const LEASE_OP: &str = "Queue::lease";
 /// Times and durations are cut off here, so that their sum is a number too: 73 million years.
 const FAR: i64 = 1 << 61;
 
@@ -114,6 +118,12 @@ fn held(rows: Vec<Row>, build: &BuildId, op: &'static str) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The error for a lease that was asked for before the server stood still.
+fn late() -> Error {
+    let message = "PostgreSQL stood still, and those who hold leases come first";
+    Error::new(ErrorKind::Timeout, LEASE_OP, message)
+}
+
 /// What `lease` gave: a lease, or in how many milliseconds to look again.
 fn leased(row: &Row, op: &'static str) -> Result<Result<Lease, Option<u64>>> {
     let Some(build) = row.get::<_, Option<&str>>(0) else {
@@ -160,13 +170,15 @@ impl Queue for PgQueue {
     }
 
     async fn lease(&self, node: &Node, ttl: Duration, patience: Duration) -> Result<Option<Lease>> {
-        const OP: &str = "Queue::lease";
+        const OP: &str = LEASE_OP;
         let deadline = self.clock.now().plus(patience);
         let slots = if node.drained { 0 } else { i64::from(node.slots) };
         let labels: Vec<_> = node.labels.iter().map(pair).collect();
         loop {
             // Before the look, so that nothing that comes after it is missed.
             let mut news = self.db.news(Topic::Queue);
+            // A clock that was given does not go on by itself.
+            let by = if self.given { None } else { self.db.due().by() };
             let params: Vec<Param> = vec![
                 Box::new(node.id.to_string()),
                 Box::new(labels.clone()),
@@ -175,10 +187,14 @@ impl Queue for PgQueue {
                 Box::new(limit(node.resources.memory_bytes)),
                 Box::new(millis(ttl)),
                 Box::new(self.now()),
+                Box::new(by),
             ];
             let rows = self.db.lease(OP, LEASE, params).await?;
-            let again = match leased(rows.first().ok_or_else(|| no_row(OP))?, OP)? {
+            let row = rows.first().ok_or_else(|| no_row(OP))?;
+            let is_late = self.db.due().is_over(by, row.get(8));
+            let again = match leased(row, OP)? {
                 Ok(lease) => return Ok(Some(lease)),
+                Err(_) if is_late => return Err(late()),
                 Err(again) => again.map_or(Duration::MAX, Duration::from_millis),
             };
             let now = self.clock.now();

@@ -1,5 +1,11 @@
 -- ARGV[4..9]: node, its labels (JSON), slots, thousandths of a processor, bytes of memory, time to
 -- live in milliseconds. A lease comes back, or in how many milliseconds to look again.
+-- ARGV[10]: until when that is wanted, or nothing. A server that stood still does on waking what it
+-- was asked before, and by then leases have lapsed whose holders could not renew them.
+if ARGV[10] ~= '' and now > tonumber(ARGV[10]) then
+  return { 'late' }
+end
+
 local node, labels = ARGV[4], cjson.decode(ARGV[5])
 local slots, cpu, memory = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 

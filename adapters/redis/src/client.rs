@@ -1,7 +1,7 @@
 //! A Redis server: one connection for calls, one for news.
 
 use crate::{
-    config::RedisConfig, durability::Durability, fleet::RedisFleet, flight::Flights,
+    config::RedisConfig, due::Due, durability::Durability, fleet::RedisFleet, flight::Flights,
     index::RedisIndex, link::Link, logs::RedisLogs, news::News, open, queue::RedisQueue,
     store::RedisStore, wire::Dialler,
 };
@@ -23,6 +23,7 @@ struct Inner {
     link: Link,
     news: Arc<News>,
     flights: Arc<Flights>,
+    due: Due,
 }
 
 impl RedisDb {
@@ -42,7 +43,15 @@ impl RedisDb {
         let channel = format!("{}news:{}", config.prefix, config.database);
         let news = News::of(dialler, channel.clone(), durability.clone()).await.map_err(named)?;
         let flights = Arc::default();
-        Ok(Self(Arc::new(Inner { config, channel, durability, link, news, flights })))
+        Ok(Self(Arc::new(Inner {
+            config,
+            channel,
+            durability,
+            link,
+            news,
+            flights,
+            due: Due::default(),
+        })))
     }
 
     /// What the server keeps of what it acknowledges. It is asked whenever a connection is made; that
@@ -97,6 +106,11 @@ impl RedisDb {
 
     pub(crate) fn flights(&self) -> &Arc<Flights> {
         &self.0.flights
+    }
+
+    /// Until when leases may be given.
+    pub(crate) fn due(&self) -> &Due {
+        &self.0.due
     }
 
     pub(crate) fn channel(&self) -> &str {

@@ -12,6 +12,7 @@
 
 mod client;
 mod config;
+mod due;
 mod durability;
 mod error;
 mod fleet;

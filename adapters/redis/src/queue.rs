@@ -31,6 +31,11 @@ struct Shape {
     limits: BTreeMap<String, u32>,
 }
 
+/// How long the server may take to say what time it is; longer, and it stood still.
+const SLOW: Duration = Duration::from_secs(10);
+/// What `lease.lua` says when it is too late to give a lease.
+const LATE: &str = "late";
+
 /// When to give up.
 enum Deadline<'a> {
     /// By a clock that was given.
@@ -60,6 +65,23 @@ impl RedisQueue {
             None => call.arg(""),
         };
         call
+    }
+
+    /// The time of the server by which a lease may be given; any, by a clock that was given.
+    async fn by(&self, op: &'static str) -> Result<String> {
+        if self.clock.is_some() {
+            return Ok(String::new());
+        }
+        let due = self.db.due();
+        if due.by().is_none() {
+            let asked = Instant::now();
+            let (seconds, micros): (u64, u64) = self.db.link().ask(op, &redis::cmd("TIME")).await?;
+            if asked.elapsed() > SLOW {
+                return Err(late(op));
+            }
+            due.note(seconds.saturating_mul(1000).saturating_add(micros / 1000));
+        }
+        Ok(due.by().map(|by| by.to_string()).unwrap_or_default())
     }
 
     fn deadline(&self, patience: Duration) -> Deadline<'_> {
@@ -102,6 +124,11 @@ fn millis(time: Duration) -> u64 {
 /// A number the script told.
 fn number(op: &'static str, text: &str) -> Result<u64> {
     text.parse().map_err(|e| unreadable(op, "a number of the queue cannot be read", e))
+}
+
+/// The error for a lease that was asked for before the server stood still.
+fn late(op: &'static str) -> Error {
+    Error::new(ErrorKind::Timeout, op, "Redis stood still, and those who hold leases come first")
 }
 
 /// A lease, as `lease.lua` tells it.
@@ -155,10 +182,15 @@ impl Queue for RedisQueue {
                 .arg(slots)
                 .arg(node.resources.cpu_millis)
                 .arg(node.resources.memory_bytes)
-                .arg(millis(ttl));
+                .arg(millis(ttl))
+                .arg(self.by(OP).await?);
             let told: Vec<String> = self.db.link().run(OP, &call).await?;
             let again = match &told[..] {
                 [] => None,
+                [word] if word == LATE => {
+                    self.db.due().forget();
+                    return Err(late(OP));
+                }
                 [again] => Some(Duration::from_millis(number(OP, again)?)),
                 lease => return read(OP, lease).map(Some),
             };

@@ -98,10 +98,21 @@ fn put(c: &Connection, s: &BuildSummary, text: &str) -> Result<(), Stop> {
     if old.as_ref().is_some_and(|(seq, _)| *seq > s.seq.0) {
         return Ok(());
     }
+    let old = old.and_then(|(_, text)| serde_json::from_str::<BuildSummary>(&text).ok());
+    let outcome = s.outcome.as_ref().map(kiln::Outcome::word);
+    // Summaries come with every step, and mostly nothing changes in them that an index or a label
+    // goes by: then no index is written.
+    let same = |o: &BuildSummary| o.accepted_at == s.accepted_at && o.owner == s.owner;
+    if old.as_ref().is_some_and(|o| same(o) && o.labels == s.labels) {
+        let sql = "UPDATE summary SET seq = ?2, phase = ?3, outcome = ?4, summary = ?5
+             WHERE build = ?1";
+        let args = params![s.build.as_str(), s.seq.0, word(&s.phase), outcome, text];
+        c.prepare_cached(sql)?.execute(args)?;
+        return Ok(());
+    }
     let sql =
         "INSERT OR REPLACE INTO summary (build, seq, accepted_at, owner, phase, outcome, summary)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let outcome = s.outcome.as_ref().map(kiln::Outcome::word);
     c.prepare_cached(sql)?.execute(params![
         s.build.as_str(),
         s.seq.0,
@@ -111,11 +122,6 @@ fn put(c: &Connection, s: &BuildSummary, text: &str) -> Result<(), Stop> {
         outcome,
         text
     ])?;
-    // Labels are given once and summaries come with every step, so mostly nothing changes here.
-    let old = old.and_then(|(_, text)| serde_json::from_str::<BuildSummary>(&text).ok());
-    if old.is_some_and(|o| o.labels == s.labels && o.accepted_at == s.accepted_at) {
-        return Ok(());
-    }
     c.prepare_cached("DELETE FROM label WHERE build = ?1")?.execute([s.build.as_str()])?;
     let mut insert = c.prepare_cached(
         "INSERT INTO label (key, value, accepted_at, build) VALUES (?1, ?2, ?3, ?4)",

@@ -31,8 +31,8 @@ const NEXT_OWNER: &str = "SELECT owner, shape, priority, age, build, not_before 
 const WAKE: &str = "UPDATE job SET wakes = NULL, held = 0 WHERE wakes <= ?1";
 /// When something is free next.
 const NEXT_WAKE: &str = "SELECT min(wakes) FROM job WHERE wakes IS NOT NULL";
-/// What a node has.
-const HELD: &str = "SELECT shape FROM job WHERE held = 1 AND holder = ?1";
+/// How many leases of each placement a node has.
+const HELD: &str = "SELECT shape, count(*) FROM job WHERE held = 1 AND holder = ?1 GROUP BY shape";
 /// How many leases each placement has.
 const SHAPES: &str = "SELECT shape, count(*) FROM job WHERE held = 1 GROUP BY shape";
 /// How many leases each owner has.
@@ -139,11 +139,14 @@ fn free(c: &Connection, node: &Node) -> Result<Option<Resources>, Stop> {
         return Ok(None);
     }
     let mut held = c.prepare_cached(HELD)?;
-    for id in held.query_map([node.id.as_str()], |r| r.get(0))? {
-        let used = shape(c, id?)?.placement.resources;
-        cpu_millis = cpu_millis.saturating_sub(used.cpu_millis);
-        memory_bytes = memory_bytes.saturating_sub(used.memory_bytes);
-        slots = slots.saturating_sub(1);
+    // A node with many slots has few placements: each is read once.
+    for row in held.query_map([node.id.as_str()], |r| Ok((r.get(0)?, r.get::<_, u32>(1)?)))? {
+        let (id, many) = row?;
+        let used = shape(c, id)?.placement.resources;
+        cpu_millis = cpu_millis.saturating_sub(used.cpu_millis.saturating_mul(many));
+        memory_bytes =
+            memory_bytes.saturating_sub(used.memory_bytes.saturating_mul(u64::from(many)));
+        slots = slots.saturating_sub(u16::try_from(many).unwrap_or(u16::MAX));
     }
     Ok((slots > 0).then_some(Resources { cpu_millis, memory_bytes }))
 }

@@ -5,20 +5,26 @@ mod memory;
 mod pools;
 
 pub(crate) use effects::Effects;
-pub(crate) use memory::Memory;
+pub(crate) use memory::{HOLD_BACK, Memory};
 pub(crate) use pools::{Member, members};
 
 use crate::{config::Config, notify, retention::Room, telemetry::Metrics};
 use kiln::{
-    Engine, Error, ErrorKind, NodeId, Result,
+    Attempts, Engine, Error, ErrorKind, NodeId, Result,
     archive::ArchivedLogs,
     courier::{Courier, Notifiers},
-    layer::Trace,
+    layer::{Retry, Trace},
     memory::SystemClock,
     port,
 };
 use kiln_docker::HomeId;
-use std::{fs, os::unix::fs::DirBuilderExt, sync::Arc};
+use std::{fs, os::unix::fs::DirBuilderExt, sync::Arc, time::Duration};
+
+/// How long a store may be away before a build is given up for its driver.
+const OUTAGE_MAX: Duration = Duration::from_secs(300);
+/// The longest wait between two tries, and how many of them are [`OUTAGE_MAX`].
+const WAIT_MAX: Duration = Duration::from_secs(5);
+const TRIES: Attempts = Attempts { max: 66, backoff_ms: 50 };
 
 /// What the server is made of.
 #[derive(Clone, Debug)]
@@ -67,7 +73,7 @@ pub(crate) async fn compose(config: &Config) -> Result<Parts> {
     let courier =
         errands.map(|errands| courier(&name, &memory, errands, notifiers, clock)).transpose()?;
     let engine = engine(&memory, effects, &metrics, name.clone());
-    let members = members(config, &engine, &memory, &metrics, &home, name)?;
+    let members = members(config, &driving(&engine), &memory, &metrics, &home, name)?;
     let Memory { queue, fleet, bucket, archive, .. } = memory;
     Ok(Parts { engine, queue, fleet, members, courier, archive, bucket, metrics, room })
 }
@@ -84,6 +90,14 @@ fn courier(
     let name = NodeId::new(name)
         .map_err(|e| Error::new(ErrorKind::Invalid, "kiln-server", e.to_string()))?;
     Ok(Courier::new(name, memory.store.clone(), errands, notifiers, clock))
+}
+
+/// An engine that drives: what remembers may be out of reach for a while, and is waited for. Whoever
+/// asks something of this server is told at once instead.
+fn driving(engine: &Engine) -> Engine {
+    let tools = engine.tools().clone();
+    let retry = Retry::new(tools.clock.clone(), TRIES).wait_max(WAIT_MAX);
+    Engine::builder().toolbox(tools.layer_memory(&retry)).outage_max(OUTAGE_MAX).build()
 }
 
 /// An engine with this memory and these effects, which tells of what it does.

@@ -9,6 +9,7 @@ mod limits;
 mod listen;
 mod member;
 mod notify;
+mod recovery;
 mod requeue;
 mod retention;
 mod serve;

@@ -8,6 +8,9 @@ use tokio::{sync::watch, task::JoinSet};
 /// How often a node says that it is there, and learns whether it is drained.
 const BEAT: Duration = Duration::from_secs(10);
 
+/// How long a worker waits after trouble that does not pass by itself.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Whether a node takes builds now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
@@ -81,8 +84,7 @@ impl Member {
             for _ in 0..self.node.slots {
                 let worker =
                     Worker::new(self.engine.clone(), self.queue.clone(), self.node.clone());
-                let enough = enough.clone();
-                workers.spawn(async move { worker.run(enough).await });
+                workers.spawn(drive(worker, enough.clone()));
             }
             let closed = async { moods.wait_for(|m| *m == Mood::Closed).await.map(drop) };
             tokio::select! {
@@ -96,6 +98,27 @@ impl Member {
             }
         }
     }
+}
+
+/// Drives builds, one after the other. Trouble that somebody can end, such as a full disk, ends
+/// nothing here: the queue is asked again.
+async fn drive(worker: Worker, until: CancelToken) -> Result<()> {
+    loop {
+        match worker.run(until.clone()).await {
+            Err(e) if !is_final(&e) => {
+                tracing::warn!(error = ?e, "the queue is asked again");
+                if until.race(tokio::time::sleep(AGAIN)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Whether a queue that says this will say the same until the settings are others.
+fn is_final(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Denied | ErrorKind::Unsupported | ErrorKind::Invalid)
 }
 
 /// Whoever removed the node did not want it; it comes again with the next start.

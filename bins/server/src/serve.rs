@@ -21,8 +21,6 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Half of what a lease lasts: whoever drives has renewed it by then.
-const HOLD_BACK: Duration = Duration::from_secs(15);
 /// No upload takes longer.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -118,7 +116,7 @@ impl Routes {
             queue: queue.clone(),
             fleet: fleet.clone(),
             access: Arc::new(door.clone()),
-            hold_back: HOLD_BACK,
+            hold_back: compose::HOLD_BACK,
         });
         let hooks = Hooks::new(engine.clone(), queue.clone(), config.hooks.clone())?;
         let guard = middleware::from_fn_with_state(door.clone(), guard::local_only);

@@ -2,13 +2,18 @@
 
 use super::{ask, keep};
 use crate::{
-    BuildState, Error, ErrorKind, Failure, FailureClass, ImageFrom, Op, Output, Result, Revision,
-    SourceSpec, StepCx, StepPhase,
+    Artifact, BuildState, Error, ErrorKind, Failure, FailureClass, ImageFrom, Op, Output, RelPath,
+    Result, Revision, SourceSpec, Status, StepCx, StepPhase,
     port::{ArtifactKey, ExitCode, PushSpec},
     redact::Redactor,
     toolbox::Toolbox,
 };
 use async_trait::async_trait;
+use std::time::Duration;
+
+/// The first and the longest wait before an artifact is put again, and how long all of them may be.
+const UPLOAD_WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const UPLOAD_OUTAGE_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// What performing a step asks of its driver meanwhile.
 #[async_trait]
@@ -98,9 +103,7 @@ async fn attempt(
             Ok(Output { digest: Some(digest), ..Output::default() })
         }
         Op::Upload { path, name } => {
-            let body = tools.workspaces.read(&cx.key.build, path).await?;
-            let key = ArtifactKey { build: cx.key.build.clone(), name: name.clone() };
-            let artifact = tools.artifacts.put(&key, body).await?;
+            let artifact = upload(tools, cx, path, name).await?;
             Ok(Output { artifact: Some(artifact), ..Output::default() })
         }
         op @ (Op::Collect { .. } | Op::Restore { .. } | Op::Save { .. }) => {
@@ -125,6 +128,25 @@ async fn fetch(
     };
     adapter.fetch(cx, source, &revision, into).await?;
     Ok(Output { revision: Some(revision), ..Output::default() })
+}
+
+/// Keeps a file as an artifact. While the store is out of reach it is tried again from the
+/// beginning of the file, as long as a driver waits for a journal: an outage is no failure of a step.
+async fn upload(tools: &Toolbox, cx: &StepCx, path: &RelPath, name: &RelPath) -> Result<Artifact> {
+    let key = ArtifactKey { build: cx.key.build.clone(), name: name.clone() };
+    let (mut wait, mut waited) = (UPLOAD_WAITS.0, Duration::ZERO);
+    loop {
+        let body = tools.workspaces.read(&cx.key.build, path).await?;
+        let error = match tools.artifacts.put(&key, body).await {
+            Err(e) if e.retry_status() == Status::Temporary && waited < UPLOAD_OUTAGE_MAX => e,
+            done => return done,
+        };
+        tracing::warn!(step = %cx.key, ?error, "an artifact is put again");
+        let slept = cx.cancel.race(tools.clock.sleep(wait)).await;
+        slept.map_err(|_| cx.cancelled("ArtifactStore::put"))?;
+        waited += wait;
+        wait = (wait * 2).min(UPLOAD_WAITS.1);
+    }
 }
 
 /// How the host names the image that a step works on.

@@ -80,7 +80,10 @@ fn a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept() {
             let mut child = child(dir.path(), "endless");
             let out = BufReader::new(child.stdout.take().unwrap());
             let id = child.id();
+            let (begun, begins) = std::sync::mpsc::channel();
             let killer = std::thread::spawn(move || {
+                // However long it takes to begin; if it ended by itself, nobody tells.
+                let _ = begins.recv();
                 std::thread::sleep(Duration::from_millis(40 + round * 37 % 90));
                 child.kill().unwrap();
                 child.wait().unwrap();
@@ -90,8 +93,11 @@ fn a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept() {
                 // A line that was cut off by the kill says less than is kept.
                 if let Some(end) = line.strip_prefix("kept ").and_then(|n| n.parse().ok()) {
                     kept = kept.max(end);
+                    // Only the first is waited for.
+                    let _ = begun.send(());
                 }
             }
+            drop(begun);
             killer.join().unwrap();
             let logs = FileLogs::open(dir.path()).unwrap();
             let end = logs.end(&build()).await.unwrap();

@@ -174,15 +174,15 @@ pub(crate) async fn loaded(db: &PgDb, name: &str) -> Result<u64, Error> {
     Ok(journal.len() as u64 / EVENTS)
 }
 
-/// Asks until the answer is yes; fails after half a minute.
+/// Asks until the answer is yes; fails after two minutes.
 pub(crate) async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
-    for _ in 0..1500 {
+    for _ in 0..6000 {
         if ask().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{what}: not in half a minute");
+    panic!("{what}: not in two minutes");
 }
 
 pub(crate) fn run(work: impl Future<Output = ()>) {

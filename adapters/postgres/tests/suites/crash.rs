@@ -61,7 +61,7 @@ async fn a_killed_server_loses_nothing_it_acknowledged() {
                 || loaded(&db, late.as_str()).await.is_ok_and(|there| there == 1)
         })
         .await;
-        assert!(tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap());
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap());
     }
     over.store(true, Ordering::SeqCst);
     for (i, driver) in driving.into_iter().enumerate() {
@@ -314,7 +314,7 @@ async fn a_server_that_is_gone_is_told_of_at_once() {
             append(&db, "b", 1).await.unwrap_err(),
         ]
     };
-    for e in tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap() {
+    for e in tokio::time::timeout(PATIENCE, asked).await.unwrap() {
         assert_eq!(e.kind(), ErrorKind::Unavailable, "{e:?}");
         assert!(e.hint_text().is_some(), "{e:?}");
     }

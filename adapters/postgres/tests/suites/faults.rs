@@ -126,7 +126,7 @@ async fn who_waits_misses_nothing_while_the_listener_is_gone() {
         append(&other, &name, 0).await.unwrap();
         other.queue().push(job(&name, "o")).await.unwrap();
         other.logs().close(&b).await.unwrap();
-        let woken = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap();
+        let woken = tokio::time::timeout(LONG, waiting).await.unwrap();
         // Of the three each may have looked while its connection ended.
         let down = |e: &kiln::Error| e.kind() == ErrorKind::Unavailable;
         assert!(woken.0.as_ref().map_or_else(down, |there| *there), "{woken:?}");
@@ -196,7 +196,7 @@ async fn two_hundred_followers_need_few_connections() {
         body: LogBody::Started,
     };
     db.logs().append(&build("b"), Offset(0), std::slice::from_ref(&record)).await.unwrap();
-    for page in tokio::time::timeout(Duration::from_secs(10), join_all(following)).await.unwrap() {
+    for page in tokio::time::timeout(LONG, join_all(following)).await.unwrap() {
         assert_eq!(page.unwrap().records, std::slice::from_ref(&record));
     }
     assert!(sessions(&raw, &place, "true").await <= 6 + 3 + 1);

@@ -11,7 +11,14 @@ use kiln::{
 };
 use kiln_conformance::run;
 use kiln_redis::{RedisDb, RedisLogs, RedisQueue};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 /// How many commands a server has run, within scripts or not.
 fn commands(server: &Server, which: &str) -> u64 {
@@ -185,14 +192,19 @@ fn jobs_go_to_whoever_waits_wherever_they_were_pushed() {
     run("jobs_go_to_whoever_waits_wherever_they_were_pushed", async {
         let connect = || RedisDb::connect(server.config());
         let handles = join_all((0..4).map(|_| connect())).await;
+        let all = Arc::new(AtomicUsize::new(0));
         let workers = handles.into_iter().enumerate().map(|(i, db)| {
-            let queue = db.unwrap().queue();
+            let (queue, all) = (db.unwrap().queue(), all.clone());
             tokio::spawn(async move {
                 let (n, mut got) = (node(&format!("n{i}"), 3), Vec::new());
-                while let Some(lease) = queue.lease(&n, LONG, Duration::from_secs(3)).await.unwrap()
-                {
-                    queue.settle(&lease, Settlement::Done).await.unwrap();
-                    got.push(lease.job.build.to_string());
+                // However long it takes until the next one is pushed.
+                while all.load(Ordering::Relaxed) < 200 {
+                    let look = queue.lease(&n, LONG, Duration::from_secs(1)).await.unwrap();
+                    if let Some(lease) = look {
+                        queue.settle(&lease, Settlement::Done).await.unwrap();
+                        got.push(lease.job.build.to_string());
+                        all.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 got
             })

@@ -80,17 +80,28 @@ fn a_new_file_is_made_once_however_many_open_it() {
 
 #[test]
 fn opening_waits_for_another_that_holds_the_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("kiln.db");
-    let raw = Connection::open(&path).unwrap();
-    raw.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    std::thread::scope(|s| {
-        let opening = s.spawn(|| SqliteDb::open(&path));
-        std::thread::sleep(Duration::from_millis(200));
-        assert!(!opening.is_finished());
-        raw.execute_batch("ROLLBACK").unwrap();
-        opening.join().unwrap().unwrap();
-    });
+    // Opening waits for five seconds: again, if this process stood still for that long.
+    for _ in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kiln.db");
+        let raw = Connection::open(&path).unwrap();
+        raw.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let begin = std::time::Instant::now();
+        let opened = std::thread::scope(|s| {
+            let opening = s.spawn(|| SqliteDb::open(&path));
+            std::thread::sleep(Duration::from_millis(200));
+            let waits = !opening.is_finished();
+            raw.execute_batch("ROLLBACK").unwrap();
+            let opened = opening.join().unwrap();
+            assert!(waits || opened.is_err(), "it did not wait");
+            opened
+        });
+        match opened {
+            Ok(_) => return,
+            Err(e) => assert!(begin.elapsed() > Duration::from_secs(4), "{e:?}"),
+        }
+    }
+    panic!("five times it was held for long");
 }
 
 /// On a disk of a megabyte that is then mounted for reading only: every append that succeeded is
@@ -158,7 +169,7 @@ fn a_child_fills_its_disk() {
             if done.status.success() {
                 break;
             }
-            assert!(since.elapsed() < Duration::from_secs(10), "{done:?}");
+            assert!(since.elapsed() < Duration::from_secs(60), "{done:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(opened(&path), (ErrorKind::Denied, true));

@@ -1,6 +1,9 @@
 //! What the tests work with: a server, agents, a base image, and what they leave.
 
-use crate::server::{self, AGENT_TOKEN};
+use crate::{
+    base::{BASE, base_image, output},
+    server::{self, AGENT_TOKEN},
+};
 use futures::{StreamExt, TryStreamExt};
 use kiln::{
     Attempts, BoxName, BoxSpec, BuildId, Command as Run, Engine, Event, ImageRef, Op, Owner, Plan,
@@ -12,15 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     net::TcpListener,
-    path::Path,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
-/// The base of all boxes here. It stays in the engine for the next run.
-const BASE: &str = "kiln-test/agent-base:1";
 /// How long anything may take.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -33,30 +33,6 @@ pub(crate) fn real(test: &str) -> Option<Bench> {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(base_image);
     Some(Bench::plain())
-}
-
-/// Makes the base image of a static busybox.
-fn base_image() {
-    if output("docker", &["image", "inspect", BASE]).status.success() {
-        return;
-    }
-    let root = tempfile::tempdir().unwrap();
-    let bin = root.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).exists());
-    fs::copy(busybox.expect("busybox-static is installed"), bin.join("busybox")).unwrap();
-    for name in ["sh", "cat", "echo", "sleep", "mkdir", "kill", "setsid", "mv", "rm", "true", "["] {
-        std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
-    }
-    let archive = root.path().join("base.tar");
-    let (archive, root) = (archive.to_str().unwrap(), root.path().to_str().unwrap());
-    assert!(output("tar", &["-C", root, "-cf", archive, "bin"]).status.success());
-    let made = output("docker", &["import", "--change", "LABEL dev.kiln.test=base", archive, BASE]);
-    assert!(made.status.success(), "{made:?}");
-}
-
-pub(crate) fn output(program: &str, args: &[&str]) -> Output {
-    Command::new(program).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// A server, which can be killed and started again on the same address.
@@ -98,8 +74,15 @@ impl Bench {
         let dir = self.data.path().join(name);
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("token"), format!("{AGENT_TOKEN}\n")).unwrap();
-        fs::write(dir.join("agent.toml"), "lease_seconds = 3\n").unwrap();
-        Agent { name: name.into(), server: format!("http://{}", self.address), dir, child: None }
+        let server = format!("http://{}", self.address);
+        let agent = Agent { name: name.into(), server, dir, child: None };
+        agent.lease_for(3);
+        agent
+    }
+
+    /// Where builds wait.
+    pub(crate) fn queue(&self) -> impl Queue {
+        self.db.queue()
     }
 
     /// Accepts and queues a build of one step, a script in a box.
@@ -224,6 +207,12 @@ impl Agent {
         command
     }
 
+    /// From its next start on, its leases last so many seconds without renewal.
+    pub(crate) fn lease_for(&self, seconds: u32) {
+        let settings = format!("lease_seconds = {seconds}\n");
+        fs::write(self.dir.join("agent.toml"), settings).unwrap();
+    }
+
     pub(crate) fn start(&mut self, more: &[&str]) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log"));
         let mut command = self.command(more);
@@ -234,6 +223,15 @@ impl Agent {
     /// What it said of itself so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// Waits until it says something.
+    pub(crate) fn until_said(&self, words: &str) {
+        let begin = Instant::now();
+        while !self.said().contains(words) {
+            assert!(begin.elapsed() < LONG, "it never said {words:?}: {}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

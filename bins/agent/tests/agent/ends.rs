@@ -52,7 +52,7 @@ fn wrong_use_is_told_from_trouble() {
 async fn a_drained_agent_finishes_what_it_has() {
     let Some(bench) = real("a_drained_agent_finishes_what_it_has") else { return };
     let mut agent = bench.agent("one");
-    agent.start(&["--drain", "30"]);
+    agent.start(&["--drain", "100"]);
     let build = bench.submit("echo begun; sleep 3; echo done", 1).await;
     bench.until_printed(&build, "begun").await;
     agent.signal(Signal::TERM);
@@ -68,7 +68,8 @@ async fn what_takes_too_long_is_handed_back() {
     let Some(bench) = real("what_takes_too_long_is_handed_back") else { return };
     let (mut one, mut two) = (bench.agent("one"), bench.agent("two"));
     one.start(&["--drain", "1"]);
-    let build = bench.submit("echo begun; sleep 6; echo done", 2).await;
+    // Longer than a machine stands still.
+    let build = bench.submit("echo begun; sleep 20; echo done", 2).await;
     bench.until_printed(&build, "begun").await;
     one.signal(Signal::TERM);
     assert_eq!(one.end().code(), Some(0));
@@ -85,7 +86,7 @@ async fn who_is_told_twice_ends_at_once_and_goes_on_later() {
     let Some(bench) = real("who_is_told_twice_ends_at_once_and_goes_on_later") else { return };
     let mut agent = bench.agent("one");
     agent.start(&[]);
-    let build = bench.submit("echo begun; sleep 6; echo done", 1).await;
+    let build = bench.submit("echo begun; sleep 20; echo done", 1).await;
     bench.until_printed(&build, "begun").await;
     agent.signal(Signal::TERM);
     while !agent.said().contains("draining") {

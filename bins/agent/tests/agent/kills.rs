@@ -70,6 +70,8 @@ async fn a_build_outlives_the_kills_of_its_agent_and_its_server() {
 async fn who_is_paused_for_longer_than_its_lease_is_fenced() {
     let Some(bench) = real("who_is_paused_for_longer_than_its_lease_is_fenced") else { return };
     let (mut one, mut two) = (bench.agent("one"), bench.agent("two"));
+    // Longer than a machine stands still: nobody is fenced but who is paused.
+    [&one, &two].into_iter().for_each(|agent| agent.lease_for(20));
     one.start(&[]);
     let (script, printed) = printing(100);
     let build = bench.submit(&script, 2).await;

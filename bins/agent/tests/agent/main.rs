@@ -8,8 +8,11 @@
     reason = "a test tells by panicking, and why it was skipped"
 )]
 
+#[path = "../base/mod.rs"]
+mod base;
 mod bench;
 mod deploy;
+mod disk;
 mod ends;
 mod kills;
 mod server;

@@ -170,7 +170,7 @@ impl Bench {
     pub(crate) fn wait_for_log(&self, words: &str) -> String {
         let begin = Instant::now();
         loop {
-            assert!(begin.elapsed() < Duration::from_secs(30), "the log never said {words:?}");
+            assert!(begin.elapsed() < Duration::from_secs(120), "the log never said {words:?}");
             std::thread::sleep(Duration::from_millis(20));
             let builds = self.kiln(&["builds", "--json"]);
             let Some(build) = builds.json().pop() else { continue };

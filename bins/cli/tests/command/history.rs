@@ -75,7 +75,7 @@ fn prune_forgets_what_it_is_told_to_and_nothing_else() {
 #[test]
 fn a_log_is_told_by_step_and_by_time() {
     let Some(bench) = real("a_log_is_told_by_step") else { return };
-    let dir = bench.context("FROM {base}\nRUN echo early; sleep 1.5; echo late\n", &[]);
+    let dir = bench.context("FROM {base}\nRUN echo early; sleep 12; echo late\n", &[]);
     bench.git(dir.path());
     let url = format!("file://{}", dir.path().display());
     let run = bench.kiln(&["build", &url, "--no-cache", "--json"]);

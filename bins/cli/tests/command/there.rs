@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Stdio},
+    time::Duration,
 };
 
 fn end(child: Child) -> Said {
@@ -90,7 +91,7 @@ fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, words: &s
 #[test]
 fn a_log_is_followed_through_a_server_that_dies_without_a_byte_twice_or_missing() {
     let Some((bench, mut host)) = both("a_log_is_followed_through_a_server") else { return };
-    let recipe = "FROM {base}\nRUN for i in $(seq 40); do echo line $i; sleep 0.1; done\n";
+    let recipe = "FROM {base}\nRUN for i in $(seq 150); do echo line $i; sleep 0.1; done\n";
     let (_dir, url) = repository(&bench, recipe);
     let mut child = host.begin(&bench, &["build", &url, "--no-cache", "--json"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -115,30 +116,36 @@ fn a_log_is_followed_through_a_server_that_dies_without_a_byte_twice_or_missing(
     assert_eq!(live, kept);
 }
 
-/// Starts a slow build with the server and waits until it runs; returns it with its id.
-fn slow(bench: &Bench, host: &Host) -> (tempfile::TempDir, Child, String) {
+/// What a command says after some point.
+type Lines = std::sync::mpsc::Receiver<String>;
+
+/// Starts a slow build with the server and waits until it runs; returns it with its id and what it
+/// says from then on.
+fn slow(bench: &Bench, host: &Host) -> (tempfile::TempDir, Child, String, Lines) {
     let (dir, url) = repository(bench, "FROM {base}\nRUN echo begun; sleep 60\n");
     let mut child = host.begin(bench, &["build", &url, "--no-cache", "--progress", "plain"]);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     wait_for(&mut lines, "[build] begun");
-    std::thread::spawn(move || lines.for_each(drop));
+    let (tell, said) = std::sync::mpsc::channel();
+    // Whoever does not read what a process says stops it in the end.
+    std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line.unwrap()))));
     let id = host.kiln(bench, &["builds", "--json", "-n", "1"]).last()["build"].clone();
-    (dir, child, id.as_str().unwrap().to_owned())
+    (dir, child, id.as_str().unwrap().to_owned(), said)
 }
 
 #[test]
 fn one_signal_cancels_and_two_leave_the_build_to_the_server() {
     let Some((bench, host)) = both("one_signal_cancels_with_a_server") else { return };
-    let (_dir, child, id) = slow(&bench, &host);
+    let (_dir, child, id, _said) = slow(&bench, &host);
     bench.signal(&child, "INT");
     assert_eq!(end(child).code, 130);
     assert_eq!(host.kiln(&bench, &["show", &id, "--json"]).last()["status"], "cancelled");
     // A server that hangs cannot be waited for.
-    let (_dir, child, id) = slow(&bench, &host);
+    let (_dir, child, id, said) = slow(&bench, &host);
     host.signal(&bench, "STOP");
     bench.signal(&child, "INT");
     // Until the first one was heard, two would be one.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    while !said.recv_timeout(Duration::from_secs(60)).unwrap().contains("once more") {}
     bench.signal(&child, "INT");
     assert_eq!(end(child).code, 130);
     host.signal(&bench, "CONT");
@@ -146,7 +153,7 @@ fn one_signal_cancels_and_two_leave_the_build_to_the_server() {
     host.kiln(&bench, &["cancel", &id]);
     assert_eq!(host.kiln(&bench, &["logs", "-f", &id]).code, 0);
     // A build that was asked to stop by nobody goes on when whoever looked on is gone.
-    let (_dir, mut child, id) = slow(&bench, &host);
+    let (_dir, mut child, id, _said) = slow(&bench, &host);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(host.kiln(&bench, &["show", &id, "--json"]).last()["status"], "running");

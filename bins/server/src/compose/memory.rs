@@ -3,6 +3,7 @@
 use crate::{
     config::{Config, Place},
     limits::Limited,
+    recovery::Recovering,
     retention::Room,
     telemetry::{Metrics, Watched},
 };
@@ -18,7 +19,10 @@ use kiln_postgres::{PgConfig, PgDb};
 use kiln_redis::{RedisConfig, RedisDb};
 use kiln_s3::{Credentials, S3Artifacts, S3Config};
 use kiln_sqlite::SqliteDb;
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Half of what a lease lasts: whoever drives has renewed it by then.
+pub(crate) const HOLD_BACK: Duration = Duration::from_secs(15);
 
 /// What remembers builds.
 #[derive(Clone, Debug)]
@@ -165,7 +169,8 @@ impl Memory {
         };
         let (artifacts, bucket) = artifacts(config).await?;
         let journal = store.store()?;
-        let queue = Limited::around(queue.queue(), journal.clone(), &config.limits);
+        let queue = Recovering::around(queue.queue(), HOLD_BACK);
+        let queue = Limited::around(queue, journal.clone(), &config.limits);
         Ok(Self {
             index: store.index(),
             fleet: store.fleet(),

@@ -1,6 +1,6 @@
 //! The nodes that are driven from here: this machine, and Docker hosts without an agent.
 
-use super::{Effects, Memory, engine};
+use super::{Effects, Memory, driving, engine};
 use crate::{
     config::{Config, Pool},
     telemetry::Metrics,
@@ -57,7 +57,7 @@ pub(crate) fn members(
         let id = NodeId::new(&name)
             .map_err(|e| Error::new(ErrorKind::Invalid, "kiln-server", e.to_string()))?;
         let effects = Effects::pooled(config, home, pool)?;
-        let engine = engine(memory, effects.clone(), metrics, id.clone());
+        let engine = driving(&engine(memory, effects.clone(), metrics, id.clone()));
         let there = node(id, slots, labels, Resources { cpu_millis, memory_bytes });
         members.push(member(engine, there, Some(effects)));
     }

@@ -12,7 +12,7 @@ fn builds_are_forgotten_as_the_settings_say() {
         assert_eq!(status(&server.post("/api/v1/builds", "", SUBMIT)), "201");
     }
     let kept = || server.get("/api/v1/builds", "").matches("\"accepted_at\"").count();
-    for _ in 0..300 {
+    for _ in 0..1200 {
         if kept() == 2 {
             break;
         }
@@ -27,7 +27,7 @@ fn a_server_that_may_keep_nothing_more_takes_no_build() {
     let file = settings(dir.path(), "[retention]\ndisk_bytes = 1\nevery_seconds = 1\n");
     let server = Server::start_with(dir.path(), &["--listen", "127.0.0.1:0", "--config", &file]);
     let mut answer = String::new();
-    for _ in 0..300 {
+    for _ in 0..1200 {
         answer = server.post("/api/v1/builds", "", SUBMIT);
         if status(&answer) != "201" {
             break;

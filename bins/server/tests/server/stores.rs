@@ -102,7 +102,7 @@ impl Forgetful {
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         let child = command.current_dir(dir).stdout(std::process::Stdio::null()).spawn().ok()?;
         let it = Self(child, port);
-        for _ in 0..300 {
+        for _ in 0..1200 {
             if std::net::TcpStream::connect(free).is_ok() {
                 return Some(it);
             }
