@@ -1,7 +1,7 @@
 //! Nodes that this process drives the builds of: known to the fleet, drained when they are told to.
 
 use crate::compose::Member;
-use kiln::{CancelToken, Error, ErrorKind, Result, StopReason, Worker};
+use kiln::{CancelToken, Error, ErrorKind, Result, Status, StopReason, Worker};
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -37,6 +37,12 @@ impl Member {
         loop {
             let now = match self.look(&mut known).await {
                 Ok(now) => now,
+                // Workers wait for a store that is away by themselves. To close would keep those
+                // who are free from work until the last of the others is done.
+                Err(e) if known && e.retry_status() == Status::Temporary => {
+                    tracing::warn!(node = %self.node.id, error = ?e, "the fleet is not there now");
+                    *mood.borrow()
+                }
                 Err(e) => {
                     tracing::warn!(node = %self.node.id, error = ?e, "the node is not there now");
                     Mood::Closed
@@ -52,8 +58,11 @@ impl Member {
     }
 
     async fn look(&self, known: &mut bool) -> Result<Mood> {
-        if let Some(host) = &self.host {
-            host.answers().await?;
+        if let Some(host) = &self.host
+            && let Err(e) = host.answers().await
+        {
+            tracing::warn!(node = %self.node.id, error = ?e, "the host is not there now");
+            return Ok(Mood::Closed);
         }
         let (id, at) = (&self.node.id, self.engine.tools().clock.now());
         let found = self.fleet.nodes().await?.into_iter().find(|n| n.id == *id);

@@ -11,8 +11,9 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// How long one look may wait for a job: an outage is noticed before a lease lapses in it.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long one look may wait for a job: an outage is noticed before a lease lapses in it, which is
+/// 20 s after it was renewed last.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// A queue that gives out no lease for a while after it was out of reach.
 ///

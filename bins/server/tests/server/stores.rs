@@ -48,7 +48,7 @@ fn submit(server: &Server) -> String {
 }
 
 /// Waits for the end of a build, as long as a test may take.
-fn finished(server: &Server, at: &str) {
+pub(super) fn finished(server: &Server, at: &str) {
     let mut view = String::new();
     for _ in 0..600 {
         view = server.get(at, "");
