@@ -5,7 +5,7 @@ use crate::{
     common::{Child, Place, append, build, connected, loaded, run, told, until},
     own::Own,
 };
-use kiln::{ErrorKind, NodeId, Owner, Seq, Status, port::*};
+use kiln::{ErrorKind, Owner, Seq, Status, port::*};
 use kiln_conformance::sample::node;
 use kiln_postgres::{PgConfig, PgDb};
 use std::{

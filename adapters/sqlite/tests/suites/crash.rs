@@ -2,7 +2,7 @@
 //! there in part.
 
 use crate::common::{self, Child, append, build, loaded};
-use kiln::{NodeId, Owner, Resources, port::*};
+use kiln::{ErrorKind, NodeId, Owner, Resources, port::*};
 use kiln_sqlite::SqliteDb;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ fn a_killed_process_loses_nothing_it_was_told() {
             let (tell, begun) = mpsc::channel();
             let said = std::thread::spawn(move || {
                 // Nobody listens any more once enough was said.
-                stored.inspect(|_| drop(tell.send(()))).collect::<Vec<_>>()
+                stored.inspect(|_| tell.send(()).unwrap_or_default()).collect::<Vec<_>>()
             });
             // However long it takes.
             (0..6).for_each(|_| begun.recv_timeout(PATIENCE).unwrap());
