@@ -112,6 +112,11 @@ text_id!(
     BoxName,
     "box name"
 );
+text_id!(
+    /// The name of a shell that commands of a box share, inside one box.
+    SessionName,
+    "session name"
+);
 
 text_id!(
     /// The name of a notifier of one server, or of several that share a store.

@@ -7,10 +7,11 @@ mod extend;
 mod op;
 mod placement;
 mod secrets;
+mod session;
 mod source;
 mod step;
 
-pub use boxes::{BoxSpec, Mount, MountSource, Resources, ServiceSpec};
+pub use boxes::{BoxSpec, Mount, MountSource, Port, Protocol, Resources, ServiceSpec};
 pub use cache::{CacheKey, CacheKeyError};
 pub use op::{
     BuildSpec, Command, CommitSpec, ContainerRef, Context, ImageFrom, Op, Recipe, Severity, Target,
@@ -19,7 +20,7 @@ pub use placement::Placement;
 pub use source::{Revision, SourceSpec};
 pub use step::{Attempts, Step, When};
 
-use crate::{BoxName, StepId};
+use crate::{BoxName, SessionName, StepId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -93,6 +94,34 @@ pub enum PlanError {
     /// A command without a program.
     #[error("step `{0}` runs an empty command")]
     EmptyCommand(String),
+    /// A command that its session could not run.
+    #[error("step `{step}` of session `{session}`: {problem}")]
+    BadSession {
+        /// The step.
+        step: String,
+        /// The session.
+        session: SessionName,
+        /// Why not.
+        problem: String,
+    },
+    /// A note that could not be read, or not be shown.
+    #[error("step `{step}` asks for the note `{note}`: {problem}")]
+    BadNote {
+        /// The step.
+        step: String,
+        /// The name of the note.
+        note: String,
+        /// Why not.
+        problem: &'static str,
+    },
+    /// A box that no runtime could start.
+    #[error("box `{name}`: {problem}")]
+    BadBox {
+        /// The box.
+        name: BoxName,
+        /// Why not.
+        problem: String,
+    },
     /// An image that may not be there when it is needed.
     #[error("step `{step}` works on the image of step number {from}, which is not among its needs")]
     ImageNotNeeded {
@@ -190,6 +219,7 @@ impl Plan {
             }
         }
         plan.check_boxes()?;
+        plan.check_sessions()?;
         plan.try_placement().map_err(PlanError::Placement)?;
         Ok(plan)
     }
@@ -207,10 +237,8 @@ impl Plan {
             return Err(PlanError::NoAttempt(name()));
         }
         step.check_values()?;
-        if let Op::Exec { command, .. } = &step.op
-            && command.argv.is_empty()
-        {
-            return Err(PlanError::EmptyCommand(name()));
+        if let Op::Exec { command, .. } = &step.op {
+            session::check_command(&step.name, command)?;
         }
         if let Some(in_box) = step.op.box_name()
             && !self.boxes.contains_key(in_box)

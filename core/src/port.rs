@@ -40,7 +40,7 @@ pub use planner::{PlanAsk, PlanSources, Planner};
 pub use publisher::Publisher;
 pub use queue::{Job, Lease, Queue, Settlement};
 pub use registry::{PushSpec, Registry};
-pub use runtime::{BoxHandle, ExitCode, Runtime};
+pub use runtime::{BoxHandle, Exit, Runtime};
 pub use scanner::Scanner;
 pub use secrets::Secrets;
 pub use source::Source;

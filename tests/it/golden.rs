@@ -4,9 +4,9 @@
 use kiln::{
     Actor, Attempts, BoxName, BoxSpec, BuildId, BuildSpec, CacheKey, CancelCause, Context, Digest,
     DriverId, Event, Fact, Failure, FailureClass, Image, ImageFrom, ImageRef, Mount, MountSource,
-    NodeId, Op, Outcome, Output, Owner, Placement, Plan, Recipe, Recorded, RelPath, Report,
-    Resources, Revision, SecretRef, Seq, ServiceSpec, Severity, SourceSpec, Step, StepId, Target,
-    Timestamp, Value, When,
+    NodeId, Op, Outcome, Output, Owner, Placement, Plan, Port, Protocol, Recipe, Recorded, RelPath,
+    Report, Resources, Revision, SecretRef, Seq, ServiceSpec, SessionName, Severity, SourceSpec,
+    Step, StepId, Target, Timestamp, Value, When,
     event::Artifact,
     plan::{Command, CommitSpec, ContainerRef},
 };
@@ -50,13 +50,13 @@ fn box_spec() -> BoxSpec {
     let path = RelPath::new("src").unwrap();
     let mount = |source, read_only| Mount { source, target: "/src".into(), read_only };
     let service = ServiceSpec {
-        image: image(
-            "redis@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-        ),
         env: map("A", Value::Text("1".into())),
         argv: vec!["redis-server".into()],
         resources: resources(),
         credentials: Some(secret()),
+        ..ServiceSpec::new(image(
+            "redis@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        ))
     };
     BoxSpec {
         env: map("TOKEN", Value::Secret(secret())),
@@ -264,6 +264,37 @@ fn golden_plan_of_what_came_later() {
     let plan = later_plan();
     let text = serde_json::to_string_pretty(&plan).unwrap() + "\n";
     check("plan/v1-later.json", &plan, &text);
+}
+
+/// What came later in plans: a Kiln from before ignores it, and runs commands as if it were not there.
+#[test]
+fn golden_plan_of_sessions() {
+    let mut plan = Plan::builder();
+    let main = BoxName::new("main").unwrap();
+    let service = ServiceSpec {
+        entrypoint: vec!["/entry".into(), "-x".into()],
+        ..ServiceSpec::new(image("db:1"))
+    };
+    let port = Port {
+        protocol: Protocol::Udp,
+        host_port: Some(5_353),
+        address: Some("::1".parse().unwrap()),
+        ..Port::new(53)
+    };
+    let spec = BoxSpec {
+        user: Some("joe".into()),
+        services: map(BoxName::new("db").unwrap(), service),
+        link_env: true,
+        ports: vec![Port::new(80), port],
+        ..BoxSpec::new(image("box:1"))
+    };
+    plan.add_box(main.clone(), spec);
+    let session = SessionName::new("main").unwrap();
+    let command = Command::in_session(session, ". /mnt/step/run.sh\n").note("message", "/report/m");
+    plan.step(Step::new("run", Op::Exec { in_box: main, command }));
+    let plan = plan.finish().unwrap();
+    let text = serde_json::to_string_pretty(&plan).unwrap() + "\n";
+    check("plan/v1-sessions.json", &plan, &text);
 }
 
 #[test]

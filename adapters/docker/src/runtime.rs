@@ -1,14 +1,17 @@
 //! The runtime: boxes are containers, and commands run in them by exec.
 
+mod attach;
 mod boxes;
 mod exec;
 mod handle;
+mod links;
 mod mounts;
 mod output;
 mod pull;
 mod ready;
 mod script;
 mod services;
+mod session;
 mod sweep;
 
 use crate::{
@@ -22,7 +25,7 @@ use futures::lock::Mutex as AsyncMutex;
 use handle::Handle;
 use kiln::{
     BoxName, BoxSpec, BuildId, Command, ErrorKind, Result, StepCx, StepKey,
-    port::{BoxHandle, ExitCode, Runtime},
+    port::{BoxHandle, Exit, Runtime},
 };
 use std::{
     collections::HashMap,
@@ -46,13 +49,14 @@ pub struct DockerRuntime {
     logins: CredentialStore,
     home: HomeId,
     turns: Arc<Mutex<HashMap<String, Weak<AsyncMutex<()>>>>>,
+    hands: session::Hands,
 }
 
 impl DockerRuntime {
     /// A runtime of an engine for the builds of a home, with the host's own registry logins.
     pub fn new(client: DockerClient, home: HomeId) -> Self {
         let logins = CredentialStore::new(client.config().config_dir.clone());
-        Self { client, logins, home, turns: Arc::default() }
+        Self { client, logins, home, turns: Arc::default(), hands: Default::default() }
     }
 
     fn place(&self, build: &BuildId, in_box: &BoxName) -> Place {
@@ -78,7 +82,7 @@ impl Runtime for DockerRuntime {
         boxes::start(self, cx, &self.place(&cx.key.build, name), spec).await
     }
 
-    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<ExitCode> {
+    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<Exit> {
         exec::exec(self, cx, &Handle::read(in_box)?, command).await
     }
 
@@ -118,6 +122,7 @@ impl Runtime for DockerRuntime {
     }
 
     async fn sweep(&self, build: &BuildId) -> Result<()> {
+        self.hands.forget(build);
         sweep::sweep(self, build).await
     }
 }

@@ -4,7 +4,7 @@ use super::{ask, keep};
 use crate::{
     Artifact, BuildState, Error, ErrorKind, Failure, FailureClass, ImageFrom, Op, Output, RelPath,
     Result, Revision, SourceSpec, Status, StepCx, StepPhase,
-    port::{ArtifactKey, ExitCode, PushSpec},
+    port::{ArtifactKey, Exit, PushSpec},
     redact::Redactor,
     toolbox::Toolbox,
 };
@@ -67,13 +67,14 @@ async fn attempt(
             let spec = &state.plan().boxes()[in_box];
             let runtime = tools.runtime()?;
             let handle = runtime.start(cx, in_box, spec).await?;
-            match runtime.exec(cx, &handle, &state.informed(command)).await? {
-                ExitCode(0) => Ok(Output::default()),
-                ExitCode(code) => {
-                    let message = format!("the command ended with exit code {code}");
-                    Err(Error::new(ErrorKind::Failed, "Runtime::exec", message).exit_code(code))
-                }
+            let command = state.informed(command);
+            let Exit { code, notes } = runtime.exec(cx, &handle, &command).await?;
+            if code != 0 {
+                let message = format!("the command ended with exit code {code}");
+                let error = Error::new(ErrorKind::Failed, "Runtime::exec", message);
+                return Err(error.exit_code(code).notes(notes));
             }
+            Ok(Output { notes, ..Output::default() })
         }
         Op::Commit { container, spec } => {
             let image = tools.containers()?.commit(cx, container, spec).await?;

@@ -3,7 +3,8 @@ use super::{
     tar::{Entry, Kind},
 };
 use crate::{
-    BoxName, BuildId, ContainerRef, Error, ErrorKind, Image, ImageRef, Result, StepKey, Timestamp,
+    BoxName, BuildId, ContainerRef, Error, ErrorKind, Image, ImageRef, Result, SessionName,
+    StepKey, Timestamp, port::Exit,
 };
 use bytes::Bytes;
 use std::{
@@ -25,6 +26,7 @@ pub(super) struct Inner {
     pub(super) boxes: BTreeMap<(BuildId, BoxName), Container>,
     pub(super) containers: BTreeMap<String, Container>,
     pub(super) commands: BTreeMap<StepKey, Ran>,
+    pub(super) sessions: BTreeMap<(BuildId, BoxName, SessionName), Shell>,
 }
 
 /// A container: what it wrote to its disk.
@@ -50,6 +52,14 @@ pub(super) struct Ran {
     pub(super) started: Timestamp,
     pub(super) script: super::script::Script,
     pub(super) stopped: bool,
+    pub(super) told: Option<Exit>,
+}
+
+/// The shell of a session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shell {
+    pub(super) env: BTreeMap<String, Vec<u8>>,
+    pub(super) ended: bool,
 }
 
 impl MemoryHost {

@@ -1,6 +1,6 @@
 //! What is asked of the values in a plan, beside how its steps hang together.
 
-use super::{Op, Plan, PlanError, Step};
+use super::{Op, Plan, PlanError, Step, boxes};
 use crate::secret::Value;
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ impl Plan {
     /// Facts are for commands alone: nothing else is resolved when a step begins.
     pub(super) fn check_boxes(&self) -> Result<(), PlanError> {
         for (name, spec) in self.boxes() {
+            boxes::check(name, spec)?;
             let services = spec.services.values().flat_map(|s| fact(&s.env));
             if let Some(variable) = fact(&spec.env).into_iter().chain(services).next() {
                 let (place, variable) = (format!("box `{name}`"), variable.to_owned());

@@ -2,7 +2,7 @@
 
 use super::{CacheKey, SourceSpec};
 use crate::{
-    BoxName, RelPath, StepId,
+    BoxName, RelPath, SessionName, StepId,
     image::ImageRef,
     secret::{SecretRef, Value},
 };
@@ -256,20 +256,37 @@ pub enum Context {
 /// A command in a box.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// The program and its arguments; no shell is involved unless it is the program.
+    /// The program and its arguments; no shell is involved unless it is the program. In a session
+    /// the one element is the text that its shell evaluates.
     pub argv: Vec<String>,
-    /// Variables on top of the box's own.
+    /// Variables on top of the box's own. In a session they stay for the commands after.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Value>,
-    /// The working directory; the box's own without it.
+    /// The working directory; the box's own without it. In a session the shell goes there, and
+    /// stays; without it, it is where the command before left it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     /// The user, as the runtime writes it; the box's own without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The shell that evaluates it, which all commands of this session in this box share, one after
+    /// the other: what one leaves of variables, functions and options, the next one finds. Without
+    /// it the command is a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionName>,
+    /// What is to be read when it has ended: absolute paths of files in the box, by the name under
+    /// which their text is told. A file that is not there, or is no plain file, tells nothing; of
+    /// one longer than [`Command::NOTE_MAX`] its beginning is told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 impl Command {
+    /// How many bytes of a file are told as a note.
+    pub const NOTE_MAX: usize = 64 << 10;
+    /// How many notes a command may have.
+    pub const NOTES_MAX: usize = 16;
+
     /// A program with its arguments.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -277,12 +294,26 @@ impl Command {
             env: BTreeMap::new(),
             cwd: None,
             user: None,
+            session: None,
+            notes: BTreeMap::new(),
         }
     }
 
     /// A script for `/bin/sh`.
     pub fn script(text: impl Into<String>) -> Self {
         Self::new(["/bin/sh".to_owned(), "-c".to_owned(), text.into()])
+    }
+
+    /// A text for the shell of a session.
+    pub fn in_session(session: SessionName, text: impl Into<String>) -> Self {
+        Self { session: Some(session), ..Self::new([text.into()]) }
+    }
+
+    /// Tells the text of a file as a note.
+    #[must_use]
+    pub fn note(mut self, name: impl Into<String>, path: impl Into<String>) -> Self {
+        self.notes.insert(name.into(), path.into());
+        self
     }
 }
 

@@ -1,14 +1,26 @@
 use crate::{BoxName, BoxSpec, BuildId, Command, Result, StepCx, StepKey};
 use async_trait::async_trait;
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 /// A running box, as its runtime names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BoxHandle(pub String);
 
-/// The exit code of a command; 0 is success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ExitCode(pub i64);
+/// How a command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code; 0 is success.
+    pub code: i64,
+    /// What it left in the files of [`Command::notes`], by name, as text.
+    pub notes: BTreeMap<String, String>,
+}
+
+impl Exit {
+    /// An exit code, and no notes.
+    pub fn new(code: i64) -> Self {
+        Self { code, notes: BTreeMap::new() }
+    }
+}
 
 /// Runs commands in boxes.
 #[async_trait]
@@ -22,18 +34,28 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     /// - An image that does not exist is `NotFound`; one that needs credentials is `Denied`.
     async fn start(&self, cx: &StepCx, name: &BoxName, spec: &BoxSpec) -> Result<BoxHandle>;
 
-    /// Runs a command to its end and returns its exit code. A code other than 0 is an answer.
+    /// Runs a command to its end and tells how it ended. A code other than 0 is an answer.
     ///
     /// Output goes to [`StepCx::log`], standard output and standard error apart.
     ///
     /// # Promises
     ///
     /// - Under one [`StepKey`] a command runs once: a second call attaches to the first one's
-    ///   command, or returns its exit code, if the runtime still has it. It prints all of that
+    ///   command, or returns how that ended, if the runtime still has it. It prints all of that
     ///   command's output again from the beginning; the engine drops what the log has already.
     /// - A cancelled call stops the command with everything it started, and returns `Cancelled`.
     /// - A program that does not exist is `Failed` with exit code 127, one that cannot be run 126.
-    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<ExitCode>;
+    /// - Standard input is empty.
+    ///
+    /// Of a command with a [`session`](Command::session):
+    ///
+    /// - What earlier commands of the session in this box left of variables, of the directory, of
+    ///   functions and of options, it finds; another session or box has its own.
+    /// - A program that does not exist is an answer: what the shell makes of it.
+    /// - One that ends its shell, as `exit` does, has the shell's exit code. So does one that was
+    ///   stopped end it. Later commands of the session are `Failed` and run nothing.
+    /// - The session outlives the call and its process as the command does.
+    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<Exit>;
 
     /// Whether the command of an attempt is still there to attach to: running, or over with its
     /// exit code and all its output kept.

@@ -3,7 +3,7 @@
 use crate::{
     images::{Boxed, Images, Recipes},
     notifier::Told,
-    runtime::{Boxes, Does},
+    runtime::{Boxes, Does, Shares},
     source::Upstream,
     workspaces::PutFile,
 };
@@ -25,6 +25,10 @@ impl<P: Boxes, A: Around> Boxes for Layered<P, A> {
 
     fn command(&self, does: Does) -> Command {
         self.inner().command(does)
+    }
+
+    fn text(&self, shares: Shares) -> String {
+        self.inner().text(shares)
     }
 }
 

@@ -3,6 +3,8 @@
 //! The suite has to know images and commands: a runtime whose boxes have `/bin/sh` is wrapped in
 //! [`Shell`], any other implements [`Boxes`].
 
+mod sessions;
+
 use crate::{
     Fresh,
     helpers::{expect_kind, soon},
@@ -15,9 +17,15 @@ use kiln::{
     BoxName, BoxSpec, BuildId, Command, ErrorKind, ImageRef, Result, StepCx, StepId, StepKey,
     StopReason,
     memory::MemoryRuntime,
-    port::{BoxHandle, ExitCode, Runtime, Stream},
+    port::{BoxHandle, Exit, Runtime, Stream},
 };
 use std::{sync::Arc, time::Duration};
+
+pub use sessions::{
+    Shares, a_session_that_ended_runs_nothing_more, a_stopped_command_ends_its_session,
+    another_driver_goes_on_in_a_session, commands_of_a_session_share_a_shell,
+    notes_are_told_at_the_end, variables_of_a_command_stay_in_its_session,
+};
 
 /// Makes a test of every promise of a runtime. The expression makes a `Fresh<R>` for some
 /// `R: Boxes`.
@@ -35,6 +43,12 @@ macro_rules! runtime_suite {
             a_cancelled_command_is_stopped_soon
             a_fenced_call_leaves_its_command_alone
             sweeping_is_thorough_and_repeatable
+            commands_of_a_session_share_a_shell
+            variables_of_a_command_stay_in_its_session
+            a_session_that_ended_runs_nothing_more
+            a_stopped_command_ends_its_session
+            another_driver_goes_on_in_a_session
+            notes_are_told_at_the_end
         }
     };
 }
@@ -49,6 +63,9 @@ pub trait Boxes: Runtime {
 
     /// A command that does something.
     fn command(&self, does: Does) -> Command;
+
+    /// A text that does something in the shell of a session.
+    fn text(&self, shares: Shares) -> String;
 }
 
 /// What a command of the suite does.
@@ -94,6 +111,18 @@ impl<R: Runtime + ?Sized> Boxes for Shell<R> {
             Does::IsMissing => Command::new(["kiln-no-such-program"]),
         }
     }
+
+    fn text(&self, shares: Shares) -> String {
+        match shares {
+            Shares::Sets => "A=5".to_owned(),
+            Shares::Tells => "echo \"${A-}\"".to_owned(),
+            Shares::TakesAWhile => "echo first; sleep 0.5; echo last".to_owned(),
+            Shares::Hangs => "echo first; sleep 600 & wait".to_owned(),
+            Shares::Notes => "echo told >/tmp/kiln-note".to_owned(),
+            Shares::Exits(code) => format!("exit {code}"),
+            Shares::Misses => "kiln-no-such-program".to_owned(),
+        }
+    }
 }
 
 #[async_trait]
@@ -102,7 +131,7 @@ impl<R: Runtime + ?Sized> Runtime for Shell<R> {
         self.runtime.start(cx, name, spec).await
     }
 
-    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<ExitCode> {
+    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<Exit> {
         self.runtime.exec(cx, in_box, command).await
     }
 
@@ -134,6 +163,18 @@ impl Boxes for MemoryRuntime {
             Does::TakesAWhile => Command::script("echo first; sleep 500; echo last; exit 7"),
             Does::Hangs => Command::script("echo first; hang"),
             Does::IsMissing => Command::new(["kiln-no-such-program"]),
+        }
+    }
+
+    fn text(&self, shares: Shares) -> String {
+        match shares {
+            Shares::Sets => "set A 5".to_owned(),
+            Shares::Tells => "echo $A".to_owned(),
+            Shares::TakesAWhile => "echo first; sleep 500; echo last".to_owned(),
+            Shares::Hangs => "echo first; hang".to_owned(),
+            Shares::Notes => "write /tmp/kiln-note told".to_owned(),
+            Shares::Exits(code) => format!("exit {code}"),
+            Shares::Misses => "kiln-no-such-program".to_owned(),
         }
     }
 }
@@ -180,7 +221,7 @@ pub async fn an_exit_code_is_an_answer<R: Boxes>(runtime: Fresh<R>) {
         let step = beside(&first, number as u16, 1);
         let command = runtime.command(Does::PrintsAndExits(code));
         let ended = runtime.exec(step.cx(), &in_box, &command).await.unwrap();
-        assert_eq!(ended, ExitCode(i64::from(code)));
+        assert_eq!(ended, Exit::new(i64::from(code)));
     }
     runtime.sweep(&first.key.build).await.unwrap();
 }
@@ -214,12 +255,12 @@ pub async fn a_command_runs_once_under_one_key<R: Boxes>(runtime: Fresh<R>) {
     assert!(!runtime.has(&step.key).await.unwrap(), "nothing ran under that key");
     let in_box = start(&*runtime, &step).await;
     let command = runtime.command(Does::TakesAWhile);
-    assert_eq!(runtime.exec(step.cx(), &in_box, &command).await.unwrap(), ExitCode(7));
+    assert_eq!(runtime.exec(step.cx(), &in_box, &command).await.unwrap(), Exit::new(7));
     // Whether it is still there is the runtime's own affair, but it has to know.
     if runtime.has(&step.key).await.unwrap() {
         let mut again = beside(&step, 0, 1);
         let ended = soon("what is over", runtime.exec(again.cx(), &in_box, &command)).await;
-        assert_eq!(ended.unwrap(), ExitCode(7));
+        assert_eq!(ended.unwrap(), Exit::new(7));
         assert_eq!(again.bytes(Stream::Stdout).await, b"first\nlast\n");
     }
     let second = beside(&step, 0, 2);
@@ -243,7 +284,7 @@ pub async fn another_driver_attaches_to_what_runs<R: Boxes>(runtime: Fresh<R>) {
     if runtime.has(&step.key).await.unwrap() {
         let mut next = beside(&step, 0, 1);
         let ended = soon("the rest", runtime.exec(next.cx(), &in_box, &command)).await;
-        assert_eq!(ended.unwrap(), ExitCode(7));
+        assert_eq!(ended.unwrap(), Exit::new(7));
         assert_eq!(next.bytes(Stream::Stdout).await, b"first\nlast\n");
     }
     runtime.sweep(&step.key.build).await.unwrap();
@@ -288,7 +329,7 @@ pub async fn a_fenced_call_leaves_its_command_alone<R: Boxes>(runtime: Fresh<R>)
     if runtime.has(&step.key).await.unwrap() {
         let next = beside(&step, 0, 1);
         let ended = soon("the rest", runtime.exec(next.cx(), &in_box, &command)).await;
-        assert_eq!(ended.unwrap(), ExitCode(7));
+        assert_eq!(ended.unwrap(), Exit::new(7));
     }
     runtime.sweep(&step.key.build).await.unwrap();
 }
@@ -306,6 +347,6 @@ pub async fn sweeping_is_thorough_and_repeatable<R: Boxes>(runtime: Fresh<R>) {
     runtime.sweep(&BuildId::random()).await.unwrap();
     let gone = runtime.exec(beside(&step, 1, 1).cx(), &in_box, &command).await;
     assert!(gone.is_err(), "a swept box still runs commands");
-    assert_eq!(runtime.exec(other.cx(), &foreign, &command).await.unwrap(), ExitCode(0));
+    assert_eq!(runtime.exec(other.cx(), &foreign, &command).await.unwrap(), Exit::new(0));
     runtime.sweep(&other.key.build).await.unwrap();
 }

@@ -6,7 +6,7 @@ use kiln::{
     BoxName, BoxSpec, BuildId, Error, ErrorKind, Event, Recorded, Result, Seq, StepCx, StepKey,
     memory::{MemoryRuntime, VirtualClock},
     plan::Command,
-    port::{BoxHandle, Clock, Entry, ExitCode, LogRecord, LogSink, Offset, Runtime, Store},
+    port::{BoxHandle, Clock, Entry, Exit, LogRecord, LogSink, Offset, Runtime, Store},
 };
 use std::{
     future::poll_fn,
@@ -154,7 +154,7 @@ impl Runtime for Faulty<MemoryRuntime> {
         self.inner.start(cx, name, spec).await
     }
 
-    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<ExitCode> {
+    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<Exit> {
         let started = self.fate.written.lock().unwrap().iter().any(|(_, e)| {
             matches!(e, Event::StepStarted { step, attempt }
                 if *step == cx.key.step && *attempt == cx.key.attempt)

@@ -3,15 +3,20 @@
 use super::{
     DockerRuntime,
     handle::{Handle, check_name},
-    mounts, pull, script, services,
+    links, mounts, pull, script, services,
 };
 use crate::labels::{Place, USER};
 use bollard::{
     errors::Error as Vendor,
-    models::{ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig},
+    models::{
+        ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig,
+        PortBinding, PortMap,
+    },
     query_parameters::{ContainerArchiveInfoOptions, CreateContainerOptions},
 };
-use kiln::{BoxName, BoxSpec, Error, ErrorKind, Resources, Result, StepCx, port::BoxHandle};
+use kiln::{
+    BoxName, BoxSpec, Error, ErrorKind, Protocol, Resources, Result, StepCx, port::BoxHandle,
+};
 
 const OP: &str = "Runtime::start";
 
@@ -27,7 +32,7 @@ pub(super) async fn start(
     let _turn = cx.cancel.race(turn.lock()).await.map_err(stopped)?;
     let mut found = runtime.find(place, None).await?;
     if let Some(found) = found.as_ref().filter(|f| is_running(f)) {
-        return Handle::of(found, spec);
+        return Handle::of(found, spec, links::of(runtime, place, spec).await?);
     }
     for name in spec.env.keys() {
         check_name(name, OP)?;
@@ -49,7 +54,26 @@ pub(super) async fn start(
         let e = runtime.client.error(OP, e).with("image", &spec.image);
         return Err(if runtime.lacks_shell(id).await { no_shell(spec) } else { e });
     }
-    Handle::of(&found, spec)
+    Handle::of(&found, spec, links::of(runtime, place, spec).await?)
+}
+
+/// The ports that a box opens to its host, as the engine takes them.
+fn ports(spec: &BoxSpec) -> (Vec<String>, PortMap) {
+    let mut all = PortMap::new();
+    for port in &spec.ports {
+        let protocol = match port.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        let binding = PortBinding {
+            host_ip: Some(port.address().to_string()),
+            // The engine picks one where there is none.
+            host_port: Some(port.host_port.map(|p| p.to_string()).unwrap_or_default()),
+        };
+        let bindings = all.entry(format!("{}/{protocol}", port.port)).or_default();
+        bindings.get_or_insert_default().push(binding);
+    }
+    (all.keys().cloned().collect(), all)
 }
 
 async fn body(
@@ -62,6 +86,7 @@ async fn body(
     let mut labels = place.labels(None);
     // The first process opens the volume to all users. Commands run as the image says.
     let first_user = if user.is_empty() { "" } else { "0" };
+    let (exposed, bindings) = ports(spec);
     labels.insert(USER.to_owned(), user);
     Ok(ContainerCreateBody {
         image: Some(pull::name_of(&spec.image)),
@@ -69,9 +94,11 @@ async fn body(
         user: Some(first_user.to_owned()),
         working_dir: spec.cwd.clone(),
         labels: Some(labels),
+        exposed_ports: Some(exposed).filter(|e| !e.is_empty()),
         host_config: Some(HostConfig {
             mounts: Some(mounts::of(cx, place, spec).await?),
             network_mode: network,
+            port_bindings: Some(bindings).filter(|b| !b.is_empty()),
             ..limits(&spec.resources)
         }),
         ..ContainerCreateBody::default()

@@ -6,72 +6,71 @@
 
 use super::{
     DockerRuntime,
+    attach::Chunks,
     handle::{Handle, variables},
     output::{Ending, Output},
-    script,
+    script, session,
 };
 use crate::error::said;
-use bollard::{
-    container::LogOutput,
-    exec::{CreateExecOptions, StartExecOptions, StartExecResults},
-};
-use bytes::BytesMut;
-use futures::{StreamExt, stream::BoxStream};
+use bollard::{container::LogOutput, exec::CreateExecOptions};
+use futures::StreamExt;
 use kiln::{
     BuildId, Command, Error, ErrorKind, Result, StepCx, StepLog, StopReason,
-    port::{ExitCode, Stream},
+    port::{Exit, Stream},
 };
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
-use tokio::time::{sleep, timeout};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
+use tokio::time::timeout;
 
 const OP: &str = "Runtime::exec";
 /// How long stopping a command may take; the script itself gives it 1 s.
 const STOP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for the last words of a command that was stopped.
 const LAST_WORDS: Duration = Duration::from_millis(300);
-/// How long to wait for a box that is paused.
-const PAUSED_MAX: Duration = Duration::from_secs(600);
-/// How often to look whether a box is paused still.
-const PAUSED_EVERY: Duration = Duration::from_millis(50);
-/// The longest answer of one of our own scripts.
-const ANSWER_MAX: usize = 1 << 20;
 
 /// The exit code of a command that was killed: 128 and the number of the signal.
 const KILLED: i64 = 137;
 const OUT_OF_MEMORY: &str = "the box ran out of memory, and a process of it was killed";
 
-type Chunks = BoxStream<'static, std::result::Result<LogOutput, bollard::errors::Error>>;
-
 /// Follows a command that was started or attached to.
-struct Follower {
-    chunks: Chunks,
-    output: Output,
-    errors: Output,
-    runtime: DockerRuntime,
+pub(super) struct Follower {
+    pub(super) chunks: Chunks,
+    pub(super) output: Output,
+    pub(super) errors: Output,
+    pub(super) runtime: DockerRuntime,
 }
 
 impl Follower {
     /// Logs output until the script ends. May be dropped and called again.
-    async fn run(&mut self, log: &StepLog) -> Result<Ending> {
+    pub(super) async fn run(&mut self, log: &StepLog) -> Result<Ending> {
         loop {
             if let Some(ending) = self.output.ending().filter(|_| self.errors.is_over()) {
                 return Ok(ending);
             }
-            match self.chunks.next().await {
-                Some(Ok(LogOutput::StdOut { message })) => {
-                    log.write(Stream::Stdout, &self.output.push(&message)).await;
-                }
-                Some(Ok(LogOutput::StdErr { message })) => {
-                    log.write(Stream::Stderr, &self.errors.push(&message)).await;
-                }
-                // Anything else is a stream that was cut in the middle.
-                Some(Ok(_)) | None => return Err(self.broken()),
-                Some(Err(e)) => return Err(self.runtime.client.error(OP, e)),
-            }
+            self.step(log).await?;
         }
+    }
+
+    /// Waits until the script begins.
+    pub(super) async fn begin(&mut self, log: &StepLog) -> Result<()> {
+        while !self.output.has_begun() {
+            self.step(log).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, log: &StepLog) -> Result<()> {
+        match self.chunks.next().await {
+            Some(Ok(LogOutput::StdOut { message })) => {
+                log.write(Stream::Stdout, &self.output.push(&message)).await;
+            }
+            Some(Ok(LogOutput::StdErr { message })) => {
+                log.write(Stream::Stderr, &self.errors.push(&message)).await;
+            }
+            // Anything else is a stream that was cut in the middle.
+            Some(Ok(_)) | None => return Err(self.broken()),
+            Some(Err(e)) => return Err(self.runtime.client.error(OP, e)),
+        }
+        Ok(())
     }
 
     fn broken(&self) -> Error {
@@ -91,8 +90,11 @@ pub(super) async fn exec(
     cx: &StepCx,
     handle: &Handle,
     command: &Command,
-) -> Result<ExitCode> {
+) -> Result<Exit> {
     check(command)?;
+    if let Some(session) = &command.session {
+        return session::exec(runtime, cx, handle, command, session).await;
+    }
     if cx.cancel.is_cancelled() {
         // An earlier driver may have started it.
         stop(runtime, cx, handle, command).await;
@@ -127,7 +129,10 @@ pub(super) async fn exec(
         runtime: runtime.clone(),
     };
     match cx.cancel.race(follower.run(&cx.log)).await {
-        Ok(Ok(ending)) => answer(runtime, cx, handle, command, ending).await,
+        Ok(Ok(ending)) => {
+            let notes = notes(runtime, cx, handle, command).await?;
+            answer(runtime, cx, handle, command, ending, notes).await
+        }
         Ok(Err(e)) => {
             // The attempt is over, so its effects have to be, too.
             stop(runtime, cx, handle, command).await;
@@ -145,7 +150,9 @@ fn check(command: &Command) -> Result<()> {
     let invalid = |what| Err(Error::new(ErrorKind::Invalid, OP, what));
     match command.argv.first() {
         None => return invalid("a command has no program"),
-        Some(program) if program.is_empty() => return invalid("the program has no name"),
+        Some(program) if program.is_empty() && command.session.is_none() => {
+            return invalid("the program has no name");
+        }
         Some(_) => {}
     }
     let texts = command.argv.iter().chain(&command.cwd).chain(&command.user);
@@ -155,7 +162,33 @@ fn check(command: &Command) -> Result<()> {
     Ok(())
 }
 
-fn options(handle: &Handle, command: &Command) -> CreateExecOptions<String> {
+/// Reads what a command of its own process left in files.
+async fn notes(
+    runtime: &DockerRuntime,
+    cx: &StepCx,
+    handle: &Handle,
+    command: &Command,
+) -> Result<BTreeMap<usize, String>> {
+    if command.notes.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (mark, place) = (BuildId::random(), script::directory(&cx.key));
+    let arguments = [mark.as_str(), &place].into_iter();
+    let arguments = arguments.chain(command.notes.values().map(String::as_str));
+    let options = CreateExecOptions {
+        cmd: Some(script::line(&script::NOTES, arguments)),
+        ..options(handle, command)
+    };
+    let told = runtime.ask(&handle.container, options, OP);
+    let told = cx.cancel.race(told).await.map_err(|_| cx.cancelled(OP))??;
+    let mut output = Output::new(mark.as_str());
+    output.push(format!("\u{1}{mark} begin\n").as_bytes());
+    output.push(&told);
+    output.push(format!("\u{1}{mark} code 0\n").as_bytes());
+    Ok(output.notes())
+}
+
+pub(super) fn options(handle: &Handle, command: &Command) -> CreateExecOptions<String> {
     let user = command.user.clone().unwrap_or_else(|| handle.user.clone());
     CreateExecOptions {
         attach_stdout: Some(true),
@@ -165,13 +198,14 @@ fn options(handle: &Handle, command: &Command) -> CreateExecOptions<String> {
     }
 }
 
-async fn answer(
+pub(super) async fn answer(
     runtime: &DockerRuntime,
     cx: &StepCx,
     handle: &Handle,
     command: &Command,
     ending: Ending,
-) -> Result<ExitCode> {
+    notes: BTreeMap<usize, String>,
+) -> Result<Exit> {
     let program = command.argv.first().map_or("", String::as_str);
     let failed = |what| Error::new(ErrorKind::Failed, OP, what);
     match ending {
@@ -179,7 +213,14 @@ async fn answer(
             if code == KILLED && runtime.ran_out_of_memory(&handle.container).await {
                 cx.log.line(OUT_OF_MEMORY);
             }
-            Ok(ExitCode(code))
+            let names = command.notes.keys().enumerate();
+            let told = names.filter_map(|(n, name)| Some((name.clone(), notes.get(&n)?.clone())));
+            Ok(Exit { code, notes: told.collect() })
+        }
+        Ending::Over => Err(session::over(command)),
+        Ending::Full => {
+            let message = "the disk of the box has no room to begin a command";
+            Err(Error::new(ErrorKind::Exhausted, OP, message).with("box", &handle.container))
         }
         Ending::Missing => {
             Err(failed("there is no such program").with("program", program).exit_code(127))
@@ -201,7 +242,7 @@ async fn answer(
             // The kernel may have taken our shell around the command, or both.
             if runtime.ran_out_of_memory(&handle.container).await {
                 cx.log.line(OUT_OF_MEMORY);
-                return Ok(ExitCode(KILLED));
+                return Ok(Exit::new(KILLED));
             }
             let message = "the command is gone and left no exit code";
             Err(Error::new(ErrorKind::Unavailable, OP, message)
@@ -212,13 +253,14 @@ async fn answer(
 
 /// Stops a command, unless somebody else has the build. That it cannot be stopped is told in the
 /// log only: the box will be removed anyway.
-async fn stop(runtime: &DockerRuntime, cx: &StepCx, handle: &Handle, command: &Command) {
+pub(super) async fn stop(runtime: &DockerRuntime, cx: &StepCx, handle: &Handle, command: &Command) {
     if cx.cancel.reason() == Some(StopReason::Fenced) {
         return;
     }
     let (directory, key) = (script::directory(&cx.key), script::mark(&cx.key));
+    let session = command.session.as_ref().map_or_else(String::new, script::session);
     let options = CreateExecOptions {
-        cmd: Some(script::line(&script::STOP, [directory.as_str(), &key])),
+        cmd: Some(script::line(&script::STOP, [directory.as_str(), &key, &session])),
         // The environment of a process can be read by its own user only.
         ..options(handle, command)
     };
@@ -231,7 +273,7 @@ async fn stop(runtime: &DockerRuntime, cx: &StepCx, handle: &Handle, command: &C
 }
 
 /// Stops a command and logs what it prints until it is gone.
-async fn stop_and_hear(
+pub(super) async fn stop_and_hear(
     runtime: &DockerRuntime,
     cx: &StepCx,
     handle: &Handle,
@@ -246,92 +288,5 @@ async fn stop_and_hear(
             let _ = timeout(LAST_WORDS, rest).await;
         }
         _ = &mut rest => stopping.await,
-    }
-}
-
-impl DockerRuntime {
-    /// Starts an exec and returns what it prints.
-    pub(super) async fn begin(
-        &self,
-        container: &str,
-        options: CreateExecOptions<String>,
-        op: &'static str,
-    ) -> Result<Chunks> {
-        let docker = self.client.docker();
-        let id = self.prepare(container, options, op).await?;
-        let start = StartExecOptions { output_capacity: Some(64 << 10), ..Default::default() };
-        match docker.start_exec(&id, Some(start)).await.map_err(|e| self.client.error(op, e))? {
-            StartExecResults::Attached { output, .. } => Ok(output.boxed()),
-            StartExecResults::Detached => {
-                Err(Error::new(ErrorKind::Unexpected, op, "the engine did not attach"))
-            }
-        }
-    }
-
-    /// Makes an exec. A commit pauses the box for a while, and nothing starts in it meanwhile.
-    async fn prepare(
-        &self,
-        container: &str,
-        options: CreateExecOptions<String>,
-        op: &'static str,
-    ) -> Result<String> {
-        let docker = self.client.docker();
-        let begun = Instant::now();
-        loop {
-            let made = docker.create_exec(container, options.clone()).await;
-            let e = match made {
-                Ok(made) => return Ok(made.id),
-                Err(e) => self.client.error(op, e).with("container", container),
-            };
-            if e.kind() != ErrorKind::Conflict || !self.is_paused(container).await {
-                return Err(e);
-            }
-            if begun.elapsed() > PAUSED_MAX {
-                return Err(Error::new(ErrorKind::Unavailable, op, "the box stays paused")
-                    .with("container", container)
-                    .hint("Let it go on with `docker unpause`."));
-            }
-            sleep(PAUSED_EVERY).await;
-        }
-    }
-
-    async fn is_paused(&self, container: &str) -> bool {
-        let found = self.client.docker().inspect_container(container, None).await;
-        found.is_ok_and(|c| c.state.and_then(|s| s.paused) == Some(true))
-    }
-
-    /// Runs one of our own short scripts, and returns its standard output.
-    pub(super) async fn ask(
-        &self,
-        container: &str,
-        options: CreateExecOptions<String>,
-        op: &'static str,
-    ) -> Result<Vec<u8>> {
-        let mut chunks = self.begin(container, options, op).await?;
-        let mut answer = BytesMut::new();
-        while let Some(chunk) = chunks.next().await {
-            if let LogOutput::StdOut { message } = chunk.map_err(|e| self.client.error(op, e))?
-                && answer.len() < ANSWER_MAX
-            {
-                answer.extend_from_slice(&message);
-            }
-        }
-        Ok(answer.into())
-    }
-
-    /// Whether the kernel killed a process of the box for want of memory. The engine does not say
-    /// it of a container that goes on.
-    async fn ran_out_of_memory(&self, container: &str) -> bool {
-        let files = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
-        let cmd = ["cat"].into_iter().chain(files).map(str::to_owned).collect();
-        let options = CreateExecOptions {
-            cmd: Some(cmd),
-            attach_stdout: Some(true),
-            ..CreateExecOptions::default()
-        };
-        let counters = self.ask(container, options, OP).await.unwrap_or_default();
-        let counters = String::from_utf8_lossy(&counters);
-        let mut counts = counters.lines().filter_map(|l| l.strip_prefix("oom_kill "));
-        counts.any(|count| count.trim() != "0")
     }
 }

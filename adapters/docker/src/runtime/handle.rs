@@ -18,12 +18,20 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) fn of(found: &ContainerInspectResponse, spec: &BoxSpec) -> Result<BoxHandle> {
+    /// The handle of a container, whose commands also get the variables that links give.
+    pub(super) fn of(
+        found: &ContainerInspectResponse,
+        spec: &BoxSpec,
+        links: BTreeMap<String, Value>,
+    ) -> Result<BoxHandle> {
         let labels = found.config.as_ref().and_then(|c| c.labels.as_ref());
         let handle = Self {
             container: found.id.clone().unwrap_or_default(),
-            user: labels.and_then(|l| l.get(USER)).cloned().unwrap_or_default(),
-            env: spec.env.clone(),
+            user: match &spec.user {
+                Some(user) => user.clone(),
+                None => labels.and_then(|l| l.get(USER)).cloned().unwrap_or_default(),
+            },
+            env: links.into_iter().chain(spec.env.clone()).collect(),
         };
         let text = serde_json::to_string(&handle).map_err(|e| {
             Error::new(ErrorKind::Unexpected, "Runtime::start", "a box cannot be named").source(e)

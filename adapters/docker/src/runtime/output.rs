@@ -5,6 +5,7 @@
 //! mark is random, so nothing else is taken for it.
 
 use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
 
 /// The longest text kept of what comes before the beginning.
 const BEFORE_MAX: usize = 4096;
@@ -35,6 +36,10 @@ pub(super) enum Ending {
     Lost,
     /// The box lacks a tool.
     NoTool(String),
+    /// The shell of the session was gone before.
+    Over,
+    /// The disk of the box has no room for what we keep of a command.
+    Full,
 }
 
 impl Output {
@@ -87,8 +92,7 @@ impl Output {
 
     /// How the script ended, once its last line is whole.
     pub(super) fn ending(&self) -> Option<Ending> {
-        let line = self.held.get(self.mark.len()..).filter(|_| self.over)?;
-        let line = &line[..line.iter().position(|b| *b == b'\n')?];
+        let (_, line) = self.tail()?;
         let text = String::from_utf8_lossy(line);
         let mut words = text.split(' ');
         Some(match (words.next(), words.next(), words.next()) {
@@ -97,9 +101,39 @@ impl Output {
             (Some("code"), _, Some("cwd")) => Ending::NoDirectory,
             (Some("code"), Some(code), None) => code.parse().map_or(Ending::Lost, Ending::Code),
             (Some("stopped"), ..) => Ending::Stopped,
+            (Some("over"), ..) => Ending::Over,
+            (Some("full"), ..) => Ending::Full,
             (Some("tool"), Some(tool), _) => Ending::NoTool(tool.to_owned()),
             _ => Ending::Lost,
         })
+    }
+
+    /// What comes after all output: files with their numbers, and the last line, once that is whole.
+    fn tail(&self) -> Option<(Vec<(usize, &[u8])>, &[u8])> {
+        let (mut files, mut rest) = (Vec::new(), self.over.then_some(&self.held[..])?);
+        loop {
+            let after = rest.get(self.mark.len()..)?;
+            let (line, body) = after.split_at(after.iter().position(|b| *b == b'\n')?);
+            let number = line.strip_prefix(b"note ").and_then(|n| std::str::from_utf8(n).ok());
+            let Some(number) = number.and_then(|n| n.parse().ok()) else {
+                return Some((files, line));
+            };
+            let body = body.get(1..)?;
+            let end = find(body, &self.mark)?;
+            files.push((number, &body[..end]));
+            rest = &body[end..];
+        }
+    }
+
+    /// The texts of files that were told of, by their numbers.
+    pub(super) fn notes(&self) -> BTreeMap<usize, String> {
+        let (files, _) = self.tail().unwrap_or_default();
+        files.into_iter().map(|(n, text)| (n, String::from_utf8_lossy(text).into_owned())).collect()
+    }
+
+    /// Whether the beginning was seen.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// What the engine said in place of the script, if that never began.
@@ -153,6 +187,17 @@ mod tests {
         for odd in ["lost", "code x", "code", "", "what"] {
             assert_eq!(ending(odd), Some(Ending::Lost), "{odd}");
         }
+    }
+
+    #[test]
+    fn files_come_before_the_last_line() {
+        let mut output = Output::new("m");
+        output.push(b"\x01m begin\nout\x01m note 0\na\nb\x01m note 2\n\x01m no");
+        assert_eq!((output.ending(), output.notes()), (None, BTreeMap::new()));
+        output.push(b"te 3\nno end\x01m code 4\n");
+        assert_eq!(output.ending(), Some(Ending::Code(4)));
+        let told = [(0, "a\nb"), (2, ""), (3, "no end")].map(|(n, t)| (n, t.to_owned()));
+        assert_eq!(output.notes(), BTreeMap::from(told));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The shell scripts that run in boxes. They need `/bin/sh` with POSIX's words, and of tools `cat`,
-//! `mkdir` and `sleep`: what busybox and every distribution have.
+//! `mkdir` and `sleep`, sessions `mkfifo`, and notes `head`: what busybox and every distribution have.
 
-use kiln::StepKey;
+use kiln::{SessionName, StepKey};
 use std::sync::LazyLock;
 
 /// Where the volume with the output of commands is mounted. Below `/dev`, which is in memory, so
@@ -22,6 +22,14 @@ pub(super) static HAS: LazyLock<String> =
 /// Stops a command.
 pub(super) static STOP: LazyLock<String> = LazyLock::new(|| bare(include_str!("scripts/stop.sh")));
 
+/// Hands commands to the shell of a session; the standard input of a shell.
+pub(super) static HAND: LazyLock<String> = LazyLock::new(|| {
+    bare(include_str!("scripts/notes.sh")) + &bare(include_str!("scripts/hand.sh"))
+});
+/// Tells what a command left in files.
+pub(super) static NOTES: LazyLock<String> =
+    LazyLock::new(|| bare(include_str!("scripts/notes.sh")) + "kiln_notes \"$@\"\n");
+
 /// A command line for a script with its arguments.
 pub(super) fn line<'a>(
     script: &'a str,
@@ -34,6 +42,11 @@ pub(super) fn line<'a>(
 /// The directory of an attempt.
 pub(super) fn directory(key: &StepKey) -> String {
     format!("{DIR}/{}-{}", key.step, key.attempt)
+}
+
+/// The directory of a session. No attempt has one of such a name.
+pub(super) fn session(name: &SessionName) -> String {
+    format!("{DIR}/s-{name}")
 }
 
 /// The mark that a command and all it starts have in their environment. No mark begins another.

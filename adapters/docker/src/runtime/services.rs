@@ -88,6 +88,7 @@ async fn one(
         let body = ContainerCreateBody {
             image: Some(pull::name_of(&spec.image)),
             env: Some(env),
+            entrypoint: Some(spec.entrypoint.clone()).filter(|e| !e.is_empty()),
             cmd: Some(spec.argv.clone()).filter(|a| !a.is_empty()),
             labels: Some(place.labels(Some(name))),
             host_config: Some(HostConfig {

@@ -4,7 +4,7 @@ use crate::parts::{Bench, archive, bench, beside, busybox, name};
 use futures::TryStreamExt;
 use kiln::{
     Command, ContainerRef, Error, ErrorKind, Resources, SecretRef,
-    port::{BoxHandle, Containers, ExitCode, Runtime, Stream},
+    port::{BoxHandle, Containers, Exit, Runtime, Stream},
     secret::{Secret, Value},
 };
 use kiln_conformance::step::TestStep;
@@ -18,7 +18,7 @@ async fn ten_megabytes_come_through_byte_for_byte() {
     let script = "dd if=/dev/urandom of=/tmp/a bs=1M count=10 2>/dev/null
         cat /tmp/a & cat /tmp/a >&2 & wait";
     let ended = bench.runtime.exec(step.cx(), &in_box, &Command::script(script)).await;
-    assert_eq!(ended.unwrap(), ExitCode(0));
+    assert_eq!(ended.unwrap(), Exit::new(0));
     let main = ContainerRef::Box(name("main"));
     let read = bench.containers.read(&step.key.build, &main, "/tmp/a").await.unwrap();
     let file = read.try_collect::<Vec<_>>().await.unwrap().concat();
@@ -67,7 +67,7 @@ async fn a_new_process_attaches_in_the_middle() {
     assert!(second.has(&step.key).await.unwrap());
     let mut again = beside(&step, 0);
     let in_box = second.start(again.cx(), &name("main"), &bench.spec()).await.unwrap();
-    assert_eq!(second.exec(again.cx(), &in_box, &command).await.unwrap(), ExitCode(9));
+    assert_eq!(second.exec(again.cx(), &in_box, &command).await.unwrap(), Exit::new(9));
     let lines = |prefix: &str| (1..=2000).map(|i| format!("{prefix}{i}\n")).collect::<String>();
     assert_eq!(again.bytes(Stream::Stdout).await, (lines("") + "end\n").as_bytes());
     assert_eq!(again.bytes(Stream::Stderr).await, lines("e").as_bytes());
@@ -110,7 +110,7 @@ async fn what_cannot_be_run_says_why() {
     // A command that says 127 itself is an answer.
     let step = beside(&step, 91);
     let ended = bench.runtime.exec(step.cx(), &in_box, &Command::script("exit 127")).await;
-    assert_eq!(ended.unwrap(), ExitCode(127));
+    assert_eq!(ended.unwrap(), Exit::new(127));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +141,7 @@ async fn variables_reach_the_command_and_secrets_nobody_else() {
         assert!(!seen.contains("hunter2"), "{seen}");
     };
     let (ended, ()) = tokio::join!(bench.runtime.exec(step.cx(), &in_box, &command), look);
-    assert_eq!(ended.unwrap(), ExitCode(0));
+    assert_eq!(ended.unwrap(), Exit::new(0));
     let text = step.text().await;
     assert!(text.starts_with("box,a b,1\n2,command\n15 "), "{text}");
     assert!(!text.contains("hunter2") && text.ends_with("\n0\n"), "{text}");
@@ -189,7 +189,7 @@ async fn limits_are_set_and_running_out_is_told() {
     );
     let command = Command::new(["dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1"]);
     let ended = bench.runtime.exec(step.cx(), &in_box, &command).await;
-    assert_eq!(ended.unwrap(), ExitCode(137));
+    assert_eq!(ended.unwrap(), Exit::new(137));
     let text = step.text().await;
     assert!(text.contains("ran out of memory"), "{text}");
     // The box goes on.
@@ -216,7 +216,7 @@ async fn a_workspace_is_shared_with_the_box() {
     assert_eq!(std::fs::read_to_string(dir.path().join("sub/dir/y")).unwrap(), "x\n");
     let refused = Command::script("echo x >/sub/z");
     let ended = bench.runtime.exec(beside(&step, 5).cx(), &in_box, &refused).await;
-    assert_ne!(ended.unwrap(), ExitCode(0));
+    assert_ne!(ended.unwrap(), Exit::new(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +276,7 @@ async fn a_paused_box_is_waited_for() {
         go_on
     );
     assert!(has.unwrap());
-    assert_eq!(ended.unwrap(), ExitCode(4));
+    assert_eq!(ended.unwrap(), Exit::new(4));
     // Who is told to stop does not wait for the end of the pause to say so.
     bench.docker.pause_container(&id).await.unwrap();
     let stopped = beside(&step, 2);

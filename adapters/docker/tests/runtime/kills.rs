@@ -3,7 +3,7 @@
 use crate::parts::{Bench, bench, bench_of, name};
 use kiln::{
     BuildId, Command, StepId, StepKey,
-    port::{ExitCode, Runtime, Stream},
+    port::{Exit, Runtime, Stream},
 };
 use kiln_conformance::step::TestStep;
 use kiln_docker::HomeId;
@@ -64,7 +64,7 @@ async fn what_a_killed_process_began_goes_on_and_is_found() {
     assert!(bench.runtime.has(&step.key).await.unwrap());
     let in_box = bench.runtime.start(step.cx(), &name("main"), &bench.spec()).await.unwrap();
     let ended = bench.runtime.exec(step.cx(), &in_box, &command()).await;
-    assert_eq!(ended.unwrap(), ExitCode(5));
+    assert_eq!(ended.unwrap(), Exit::new(5));
     let lines: String = (1..=3000).map(|i| format!("{i}\n")).collect();
     assert_eq!(step.bytes(Stream::Stdout).await, (lines + "last\n").as_bytes());
     assert_eq!(bench.labelled(&format!("dev.kiln.build={build}")).await.len(), 1);
@@ -81,7 +81,7 @@ async fn a_command_has_its_effects_once_whoever_asks() {
     let processes = [(); 4].map(|()| bench.another());
     let calls = processes.iter().zip(&steps).map(|(p, s)| p.exec(s.cx(), &in_box, &command));
     for ended in futures::future::join_all(calls).await {
-        assert_eq!(ended.unwrap(), ExitCode(6));
+        assert_eq!(ended.unwrap(), Exit::new(6));
     }
     for mut step in steps {
         assert_eq!(step.bytes(Stream::Stdout).await, b"said\n");

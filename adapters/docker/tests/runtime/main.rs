@@ -12,6 +12,7 @@ mod kills;
 mod parts;
 mod pulls;
 mod services;
+mod sessions;
 mod shells;
 mod stops;
 mod suite;

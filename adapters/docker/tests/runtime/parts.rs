@@ -8,7 +8,7 @@ use bollard::{
 use futures::TryStreamExt;
 use kiln::{
     BoxName, BoxSpec, BuildId, Command, ImageRef, StepId, StepKey,
-    port::{BoxHandle, ExitCode, Runtime, Stream},
+    port::{BoxHandle, Exit, Runtime, Stream},
 };
 use kiln_conformance::step::TestStep;
 use kiln_docker::{DockerClient, DockerConfig, DockerContainers, DockerRuntime, HomeId};
@@ -18,8 +18,8 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-const SHELL: &str = "kiln-test/shell:1";
-const TOOLS: [&str; 32] = [
+const SHELL: &str = "kiln-test/shell:2";
+const TOOLS: [&str; 34] = [
     "cat",
     "chmod",
     "cp",
@@ -33,8 +33,10 @@ const TOOLS: [&str; 32] = [
     "httpd",
     "id",
     "kill",
+    "ln",
     "ls",
     "mkdir",
+    "mkfifo",
     "mv",
     "nc",
     "ps",
@@ -197,7 +199,7 @@ impl Bench {
         let mut step = beside(step, next_number());
         let ended = self.runtime.exec(step.cx(), in_box, &Command::script(script)).await;
         let text = step.text().await;
-        assert_eq!(ended.unwrap(), ExitCode(0), "{script}: {text}");
+        assert_eq!(ended.unwrap(), Exit::new(0), "{script}: {text}");
         String::from_utf8(step.bytes(Stream::Stdout).await).unwrap()
     }
 

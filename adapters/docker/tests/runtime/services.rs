@@ -3,18 +3,12 @@
 use crate::parts::{Bench, bench, busybox, name};
 use kiln::{BoxSpec, ErrorKind, ImageRef, ServiceSpec, port::Runtime};
 use kiln_conformance::step::TestStep;
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 fn service(image: &ImageRef, script: &str) -> ServiceSpec {
     ServiceSpec {
-        image: image.clone(),
-        env: BTreeMap::new(),
         argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        resources: kiln::Resources::default(),
-        credentials: None,
+        ..ServiceSpec::new(image.clone())
     }
 }
 

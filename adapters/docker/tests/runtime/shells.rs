@@ -3,7 +3,7 @@
 use crate::parts::{Bench, File, archive, bench, name};
 use kiln::{
     BoxSpec, Command, ErrorKind, StopReason,
-    port::{ExitCode, Runtime, Stream},
+    port::{Exit, Runtime, Stream},
 };
 use kiln_conformance::step::TestStep;
 use std::{collections::BTreeSet, path::Path, process};
@@ -30,7 +30,7 @@ async fn works(bench: &Bench, programs: Vec<u8>) {
     let in_box = bench.start(&step, &BoxSpec::new(image)).await;
     let script = "echo out; echo err >&2; sleep 0.3; echo last; exit 7";
     let ended = bench.runtime.exec(step.cx(), &in_box, &Command::script(script)).await;
-    assert_eq!(ended.unwrap(), ExitCode(7));
+    assert_eq!(ended.unwrap(), Exit::new(7));
     assert_eq!(step.bytes(Stream::Stdout).await, b"out\nlast\n");
     assert_eq!(step.bytes(Stream::Stderr).await, b"err\n");
     assert!(bench.another().has(&step.key).await.unwrap());

@@ -7,7 +7,7 @@ use bollard::{
 };
 use kiln::{BuildId, ErrorKind, ServiceSpec, Timestamp, port::Runtime};
 use kiln_conformance::step::TestStep;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 fn labels(home: &str, build: &BuildId) -> HashMap<String, String> {
     [("dev.kiln.home", home), ("dev.kiln.build", build.as_str()), ("dev.kiln.box", "main")]
@@ -38,11 +38,8 @@ async fn a_sweep_takes_what_is_ours_and_nothing_else() {
     let step = TestStep::new();
     let build = &step.key.build;
     let idle = ServiceSpec {
-        image: bench.shell.clone(),
-        env: BTreeMap::new(),
         argv: ["sleep", "100"].map(str::to_owned).to_vec(),
-        resources: kiln::Resources::default(),
-        credentials: None,
+        ..ServiceSpec::new(bench.shell.clone())
     };
     let mut spec = bench.spec();
     spec.services = [(name("idle"), idle)].into();

@@ -5,7 +5,7 @@ use crate::dice::Dice;
 use async_trait::async_trait;
 use kiln::{
     BoxName, BoxSpec, BuildId, Command, Error, ErrorKind, NodeId, Result, StepCx, StepKey,
-    port::{BoxHandle, ExitCode, Runtime, Stream},
+    port::{BoxHandle, Exit, Runtime, Stream},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -162,7 +162,7 @@ impl Runtime for Paced {
         Ok(BoxHandle(format!("{}/{name}", cx.key.build)))
     }
 
-    async fn exec(&self, cx: &StepCx, _: &BoxHandle, command: &Command) -> Result<ExitCode> {
+    async fn exec(&self, cx: &StepCx, _: &BoxHandle, command: &Command) -> Result<Exit> {
         let Some(task) = Task::read(command) else {
             return Err(Error::new(ErrorKind::Failed, OP, "no such program").exit_code(127));
         };
@@ -183,7 +183,7 @@ impl Runtime for Paced {
             return Err(cx.cancelled(OP));
         }
         self.note(&cx.key, Some(printing.hash)).map_err(broken)?;
-        Ok(ExitCode(task.exit))
+        Ok(Exit::new(task.exit))
     }
 
     async fn has(&self, key: &StepKey) -> Result<bool> {

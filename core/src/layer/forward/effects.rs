@@ -6,8 +6,8 @@ use crate::{
     BoxName, BoxSpec, BuildId, BuildSpec, Command, CommitSpec, ContainerRef, Digest, Image,
     ImageRef, Plan, Recipe, Report, Result, Revision, SourceSpec, StepCx, StepKey, Target,
     port::{
-        BoxHandle, Builder, ByteStream, Containers, ExitCode, PlanAsk, Planner, Publisher,
-        PushSpec, Registry, Runtime, Scanner, Source,
+        BoxHandle, Builder, ByteStream, Containers, Exit, PlanAsk, Planner, Publisher, PushSpec,
+        Registry, Runtime, Scanner, Source,
     },
 };
 use async_trait::async_trait;
@@ -76,7 +76,7 @@ impl<P: Runtime + ?Sized, A: Around> Runtime for Layered<P, A> {
         self.around.around_step(call, cx, work).await
     }
 
-    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<ExitCode> {
+    async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<Exit> {
         let call = Call::new("Runtime::exec", Again::Never).cx(cx);
         let work = move |cx: StepCx| -> BoxFuture<'_, _> {
             Box::pin(async move { self.inner.exec(&cx, in_box, command).await })

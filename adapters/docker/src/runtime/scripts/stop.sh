@@ -1,10 +1,19 @@
-# Stops the command of the attempt in directory $1, which runs as step $2, and all it started.
+# Stops the command of the attempt in directory $1, which runs as step $2, and all it started. $3: its
+# session, which ends with it, or nothing.
 # Some shells complain of what `environ` holds.
 exec 2>/dev/null
-kiln_d=$1 kiln_key=$2 kiln_first=
-mkdir "$kiln_d" 2>/dev/null && kiln_first=1
-: >"$kiln_d/stopped"
-# Nobody runs a command in a directory that was there before.
+kiln_d=$1 kiln_key=$2 kiln_s=$3 kiln_first=
+# Nobody runs a command for which there is a directory, or that file, from before.
+if [ -n "$kiln_s" ]; then
+  set -C
+  echo >"$kiln_d.first" && kiln_first=1
+  set +C
+  echo >"$kiln_d.stopped"
+  kiln_d=$kiln_s
+else
+  mkdir "$kiln_d" 2>/dev/null && kiln_first=1
+  : >"$kiln_d/stopped"
+fi
 [ $kiln_first ] && exit
 kiln_n=0
 until [ -s "$kiln_d/pid" ]; do
@@ -26,7 +35,7 @@ hit() {
       kiln_ours=1
     else
       case $({ cat "$kiln_f/environ"; } 2>/dev/null) in
-      *"KILN_STEP=$kiln_key"*) kiln_ours=1 ;;
+      *"KILN_STEP=$kiln_key"* | *"KILN_SESSION=${kiln_s:-none}/"*) kiln_ours=1 ;;
       esac
     fi
     [ $kiln_ours ] && kill -$kiln_signal "${kiln_f#/proc/}" 2>/dev/null && kiln_hits=1
