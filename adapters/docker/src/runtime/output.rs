@@ -19,6 +19,9 @@ pub(super) struct Output {
     over: bool,
 }
 
+/// Files by their numbers, and the last line.
+type Tail<'a> = (Vec<(usize, &'a [u8])>, &'a [u8]);
+
 /// How the script ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -109,7 +112,7 @@ impl Output {
     }
 
     /// What comes after all output: files with their numbers, and the last line, once that is whole.
-    fn tail(&self) -> Option<(Vec<(usize, &[u8])>, &[u8])> {
+    fn tail(&self) -> Option<Tail<'_>> {
         let (mut files, mut rest) = (Vec::new(), self.over.then_some(&self.held[..])?);
         loop {
             let after = rest.get(self.mark.len()..)?;

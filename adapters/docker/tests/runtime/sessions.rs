@@ -119,10 +119,14 @@ async fn a_stopped_command_takes_its_session_with_it() {
     shell.says("sleep 601 & true").await;
     let mut step = beside(&shell.step, 91);
     let text = "trap '' TERM; echo first; sleep 602 & sleep 603";
-    let exec = bench.runtime.exec(step.cx(), &shell.in_box, &command(text));
+    let slow = command(text);
+    let cx = step.cx().clone();
+    let exec = bench.runtime.exec(&cx, &shell.in_box, &slow);
     let cancel = step.cancel.clone();
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        while step.bytes(Stream::Stdout).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         cancel.cancel(StopReason::Timeout);
     };
     let (ended, ()) = tokio::join!(exec, stop);
