@@ -4,6 +4,8 @@ use reqwest::Url;
 
 /// What begins the name of an upload.
 pub(crate) const UPLOAD: &str = "upload:";
+/// What begins a URL that is taken for one of an archive, however it ends.
+const ANY: &str = "archive+";
 /// How the path of the URL of an archive ends.
 const ENDS: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst"];
 
@@ -34,14 +36,17 @@ pub(crate) fn is_archive(text: &str) -> bool {
     if text.starts_with(UPLOAD) {
         return true;
     }
+    let (text, any) = text.strip_prefix(ANY).map_or((text, false), |text| (text, true));
     let Ok(url) = Url::parse(text) else { return false };
     let path = url.path().to_ascii_lowercase();
-    matches!(url.scheme(), "https" | "http") && ENDS.iter().any(|end| path.ends_with(end))
+    let named = any || ENDS.iter().any(|end| path.ends_with(end));
+    matches!(url.scheme(), "https" | "http") && named
 }
 
 /// Reads the URL of an archive.
 pub(crate) fn parse(text: &str) -> Result<ArchiveUrl, &'static str> {
-    let mut url = Url::parse(text).map_err(|_| "it is no URL")?;
+    let url = Url::parse(text.strip_prefix(ANY).unwrap_or(text));
+    let mut url = url.map_err(|_| "it is no URL")?;
     if !is_archive(text) {
         return Err("it ends in none of .tar, .tar.gz, .tgz, .tar.zst and .tzst");
     }
@@ -64,6 +69,7 @@ mod tests {
             "http://x.test/A.TGZ?token=1",
             "https://x.test/a.tar",
             "https://x.test/a.tar.zst#x",
+            "archive+https://x.test/steps/a/1/tarball?x=1",
         ] {
             assert!(is_archive(good), "{good}");
         }
@@ -73,6 +79,8 @@ mod tests {
             "https://x.test/?a.tar",
             "ftp://x.test/a.tar",
             "git@x.test:a.tar",
+            "archive+ftp://x.test/a.tar",
+            "archive+/a.tar",
             "/a.tar",
             "a.tar",
         ] {
@@ -86,5 +94,8 @@ mod tests {
         let url = parse("https://x.test/a.tar?sig=s3cret#f").unwrap();
         assert_eq!(url.shown(), "https://x.test/a.tar");
         assert_eq!(url.url().query(), Some("sig=s3cret"));
+        let url = parse("archive+https://x.test/get?sig=s3cret").unwrap();
+        assert_eq!((url.shown().as_str(), url.url().scheme()), ("https://x.test/get", "https"));
+        assert!(parse("archive+https://bob:pw@x.test/get").is_err());
     }
 }
