@@ -21,4 +21,5 @@ mod reuse;
 mod scenarios;
 mod simulation;
 mod told;
+mod wercker;
 mod worker;

@@ -29,5 +29,5 @@ pub use manifest::{
 pub use pipeline::{ApplicationVars, GitVars, PassThrough, PipelineKind, PipelineVars};
 pub use registry::{Found, LayeredRegistry, MemoryRegistry, StepRegistry, retried};
 pub use report::{MESSAGE, NUMBERS, Report};
-pub use shell::{Paths, Run, StepText, prelude, resume, script, setup};
+pub use shell::{Paths, Run, StepText, prelude, resume, script, setup, setup_in_place};
 pub use template::{Part, Template, quote};

@@ -104,7 +104,8 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "is_false")]
     pub refresh: bool,
     /// What steps work on in place of the source: the output of an earlier run, say. An archive
-    /// with just one directory stands for that directory.
+    /// with just one directory stands for that directory. An upload has to be fetched into `input`
+    /// by the plan that is submitted; anything else the planner fetches itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<SourceSpec>,
     /// The image of the last build: what `$WERCKER_LAST_BUILD_BOX` stands for.

@@ -135,15 +135,25 @@ pub fn prelude() -> &'static str {
 /// command for all takes less time than one for each.
 pub fn setup(paths: &Paths, safe_ids: &[String]) -> String {
     let root = quote(&paths.root());
-    let mut text = String::from(prelude());
-    let _ = write!(text, "rm -rf {root} && mkdir -p {root}");
+    let fresh = format!("rm -rf {root} && ");
+    let copy = format!(" && cp -RP {}/. {root}/", quote(&paths.mounted_source));
+    prepared(paths, safe_ids, &fresh, &copy)
+}
+
+/// The same where the source itself is mounted in its place: nothing of it is removed or copied.
+pub fn setup_in_place(paths: &Paths, safe_ids: &[String]) -> String {
+    prepared(paths, safe_ids, "", "")
+}
+
+fn prepared(paths: &Paths, safe_ids: &[String], before: &str, copy: &str) -> String {
+    let mut text = format!("{}{before}mkdir -p {}", prelude(), quote(&paths.root()));
     for dir in [paths.cache(), paths.output()] {
         let _ = write!(text, " {}", quote(&dir));
     }
     for id in safe_ids {
         let _ = write!(text, " {}", quote(&paths.artifacts_dir(id)));
     }
-    let _ = write!(text, " && cp -RP {}/. {root}/", quote(&paths.mounted_source));
+    text.push_str(copy);
     if !safe_ids.is_empty() {
         let (from, to) = (quote(&paths.mounted_steps), quote(&paths.pipeline));
         let _ = write!(text, " && cp -RP {from}/. {to}/");

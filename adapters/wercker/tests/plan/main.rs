@@ -1,0 +1,4 @@
+//! Plans of pipelines: golden cases, and what the planner does in a workspace.
+
+mod golden;
+mod planner;
