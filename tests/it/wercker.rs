@@ -180,3 +180,37 @@ build:
     assert_eq!(bench::inspect(&format!("{two}:a"), "{{.Config.WorkingDir}}"), "/srv");
     assert_eq!(bench.left(), "", "nothing of the run is left");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_watch_enter_the_box_and_see_files_change() {
+    let Some(bench) = bench("steps for those who watch") else { return };
+    bench.serve().await;
+    bench.file(
+        r#"
+box: BASE
+dev:
+    steps:
+        - script: {code: "export TOLD=yes"}
+        - internal/shell: {cmd: "echo in the box $TOLD $(pwd)"}
+        - internal/watch:
+            reload: true
+            code: |
+              echo "it is $(cat state 2>/dev/null || echo first)"
+              sleep 100000
+"#,
+    );
+    let build = bench.accept(json!({"pipeline": "dev", "dev": true})).await;
+    let watch = async {
+        bench.until(&build, "waiting for a terminal").await;
+        let said = bench.in_box(&["sh", "/report/shell-2/shell.sh"]);
+        assert_eq!(said, "in the box yes /pipeline/source");
+        bench.until(&build, "it is first\n").await;
+        bench.in_box(&["sh", "-c", "echo second > /pipeline/source/state"]);
+        bench.until(&build, "files changed: running again\n").await;
+        bench.until(&build, "it is second\n").await;
+        bench.cancel(&build).await;
+    };
+    let (run, ()) = tokio::join!(bench.drive(build.clone()), watch);
+    assert_eq!(run.outcome, Outcome::Cancelled, "{}", run.log);
+    assert_eq!(bench.left(), "", "nothing of the run is left");
+}

@@ -283,6 +283,31 @@ impl Bench {
         self.engine.accept(Submission::new(plan.finish().unwrap())).await.unwrap()
     }
 
+    /// Waits until the log of a run says something.
+    pub(crate) async fn until(&self, build: &BuildId, words: &str) {
+        let (mut log, mut said) = (self.engine.log(build, Offset(0)), Vec::new());
+        while let Some(record) = log.try_next().await.unwrap() {
+            if let LogBody::Bytes { data, .. } = record.body {
+                said.extend_from_slice(&data);
+            }
+            if String::from_utf8_lossy(&said).contains(words) {
+                return;
+            }
+        }
+        panic!("it never said {words}: {}", String::from_utf8_lossy(&said));
+    }
+
+    pub(crate) async fn cancel(&self, build: &BuildId) {
+        self.engine.cancel(build, "enough", false).await.unwrap();
+    }
+
+    /// Runs a program in the box of the runs.
+    pub(crate) fn in_box(&self, args: &[&str]) -> String {
+        let label = format!("label=dev.kiln.home={}", self.home);
+        let id = docker(&["ps", "-q", "--filter", &label, "--filter", "label=dev.kiln.service="]).1;
+        docker(&[&["exec", &id], args].concat()).1
+    }
+
     /// Drives a run to its end.
     pub(crate) async fn drive(&self, build: BuildId) -> Run {
         let outcome = self.engine.drive(&build).await.unwrap();

@@ -34,14 +34,16 @@ impl Composer<'_> {
         let run = format!("( {} ) < /dev/null &\n_kiln_watched=$!\n", script(&written));
         let stop = "_kiln_stop \"$_kiln_watched\"; wait \"$_kiln_watched\"\n";
         text.push_str(STOP);
+        // Some tools know the age of a file to the second: what changes in the second of the mark
+        // has to count, and what was copied before the mark must not.
         let _ = write!(
             text,
             "_kiln_changed() {{ find {root} -path '*/.git' -prune -o -newer {mark} -type f -print \
              2>/dev/null | head -n 1; }}\n\
-             while :; do\ntouch {mark}\n{run}"
+             sleep 2\nwhile :; do\ntouch -d \"@$(($(date +%s) - 1))\" {mark}\n{run}"
         );
         text.push_str(if reload { "" } else { "wait \"$_kiln_watched\"\n" });
-        text.push_str("until [ -n \"$(_kiln_changed)\" ]; do sleep 1; done\nsleep 1\n");
+        text.push_str("until [ -n \"$(_kiln_changed)\" ]; do sleep 1; done\nsleep 2\n");
         text.push_str(if reload { stop } else { "" });
         text.push_str("info 'files changed: running again'\ndone\n");
         let mut step = self.exec(chain, name, &text, &code.safe_id);
