@@ -380,8 +380,9 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         for repository in self.repositories.lock().unwrap().drain(..) {
-            for tag in image_tags(&repository) {
-                let _ = docker(&["rmi", "-f", &format!("{repository}:{tag}")]);
+            // By id: a push leaves the digest as a name, also of an image that has no tag any more.
+            for id in docker(&["images", "-q", &repository]).1.lines() {
+                let _ = docker(&["rmi", "-f", id]);
             }
         }
     }
