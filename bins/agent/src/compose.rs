@@ -20,6 +20,8 @@ use kiln_docker::{
 use kiln_files::FileWorkspaces;
 use kiln_git::{GitConfig, GitSource};
 use kiln_remote::{RemoteArtifacts, RemoteClient, RemoteConfig, RemoteFleet};
+use kiln_wercker::{plan::WerckerPlanner, step::StepCache};
+use kiln_wercker_registry::{HttpRegistry, RegistryConfig};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -103,12 +105,22 @@ fn effects(
         allow_file: config.git.allow_file,
         ..GitConfig::default()
     };
+    let mut registry = RegistryConfig::new(&config.wercker.registry);
+    registry.allow_private_network = config.wercker.allow_private_network;
+    registry.allow_http = config.wercker.allow_http;
+    let registry = HttpRegistry::new(&registry).map_err(|e| {
+        Error::new(ErrorKind::Invalid, "kiln-agent", "`wercker.registry` cannot be used").source(e)
+    })?;
+    let steps = StepCache::new(config.data.join("steps"));
+    // Nothing is added to it: a file names no path of this machine.
+    let planner = WerckerPlanner::new(Arc::new(registry), steps).address(&config.wercker.registry);
     let tools = Toolbox::default();
     let trace = Trace::new(tools.clock.clone());
     let tools = Toolbox {
         workspaces: Arc::new(FileWorkspaces::open(config.data.join("work"))?),
         // An archive over HTTP could be a repository too, by its form.
         sources: vec![Arc::new(archives), Arc::new(GitSource::new(git))],
+        planners: vec![Arc::new(planner)],
         builders: vec![Arc::new(DockerBuilder::new(docker.clone()))],
         registry: Some(Arc::new(DockerRegistry::new(docker.clone()))),
         runtime: Some(Arc::new(DockerRuntime::new(docker.clone(), home.clone()))),

@@ -25,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) lease: Duration,
     pub(crate) docker_host: Option<String>,
     pub(crate) git: Git,
+    pub(crate) wercker: Wercker,
 }
 
 /// What a file may say. `docs/agent.md` explains it.
@@ -44,6 +45,7 @@ struct File {
     lease_seconds: Option<u64>,
     docker: Docker,
     git: Git,
+    wercker: Wercker,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +60,22 @@ struct Docker {
 pub(crate) struct Git {
     pub(crate) allow_private_network: bool,
     pub(crate) allow_file: bool,
+}
+
+/// Where the steps of pipelines come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Wercker {
+    pub(crate) registry: String,
+    pub(crate) allow_private_network: bool,
+    pub(crate) allow_http: bool,
+}
+
+impl Default for Wercker {
+    fn default() -> Self {
+        let registry = "https://steps.wercker.com".into();
+        Self { registry, allow_private_network: false, allow_http: false }
+    }
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -106,6 +124,7 @@ impl Config {
             lease: Duration::from_secs(lease),
             docker_host: args.docker_host.or(file.docker.host),
             git: file.git,
+            wercker: file.wercker,
         })
     }
 }

@@ -13,8 +13,10 @@ use kiln::{NotifierName, Result};
 use kiln_api_forge::HookConfig;
 use kiln_forge::{StatusConfig, WebhookConfig};
 use kiln_mail::MailConfig;
+use kiln_wercker::{plan::WerckerPlanner, step::StepCache};
+use kiln_wercker_registry::{HttpRegistry, RegistryConfig};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 /// Every setting of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) redis: Redis,
     pub(crate) docker: Docker,
     pub(crate) git: Git,
+    pub(crate) wercker: Wercker,
     pub(crate) secrets: Secrets,
     pub(crate) telemetry: Telemetry,
     pub(crate) retention: Retention,
@@ -183,6 +186,39 @@ pub(crate) struct Git {
     pub(crate) allow_file: bool,
 }
 
+/// Where the steps of pipelines come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Wercker {
+    /// The address of the registry of steps.
+    pub(crate) registry: String,
+    /// Whether it may be on a private network or on this machine.
+    pub(crate) allow_private_network: bool,
+    /// Whether its address may be one with `http:`, where everybody on the way can change steps.
+    pub(crate) allow_http: bool,
+}
+
+impl Default for Wercker {
+    fn default() -> Self {
+        let registry = "https://steps.wercker.com".into();
+        Self { registry, allow_private_network: false, allow_http: false }
+    }
+}
+
+impl Wercker {
+    /// The planner of pipelines, with its steps kept in a directory. Paths of this machine are
+    /// nothing that a file may name.
+    pub(crate) fn planner(&self, steps: PathBuf) -> Result<WerckerPlanner> {
+        let mut registry = RegistryConfig::new(&self.registry);
+        registry.allow_private_network = self.allow_private_network;
+        registry.allow_http = self.allow_http;
+        let client = HttpRegistry::new(&registry)
+            .map_err(|e| read::invalid("`wercker.registry` cannot be used").source(e))?;
+        let planner = WerckerPlanner::new(Arc::new(client), StepCache::new(steps));
+        Ok(planner.address(&self.registry))
+    }
+}
+
 /// What plans may refer to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -229,6 +265,7 @@ impl Default for Config {
             redis: Redis::default(),
             docker: Docker::default(),
             git: Git::default(),
+            wercker: Wercker::default(),
             secrets: Secrets::default(),
             telemetry: Telemetry::default(),
             retention: Retention::default(),

@@ -160,7 +160,7 @@ async fn a_pull_request_never_takes_the_place_of_a_branch() {
 fn of_a_pipeline() -> HookConfig {
     let settings = json!({
         "pipeline": "test",
-        "env": {"X_LEVEL": "3", "XXX_TOKEN": {"secret": "token"}},
+        "env": {"LEVEL": {"text": "3"}, "TOKEN": {"secret": "token"}},
         "logins": {"hub.test": "hub"},
         "commit": {"repository": "hub.test/app", "push": true},
         "git": {"domain": "git.test"},
@@ -187,10 +187,10 @@ async fn a_pipeline_is_told_what_changed_and_a_fork_is_told_no_secret() {
     let git = json!({"domain": "git.test", "owner": "acme", "repository": "app", "branch": "main",
         "commit": "b2".repeat(20)});
     assert_eq!((&own["git"], &own["version"]), (&git, &json!(1)));
-    assert_eq!(own["env"]["XXX_TOKEN"]["secret"], "token");
+    assert_eq!(own["env"]["TOKEN"]["secret"], "token");
     assert_eq!(own["commit"]["push"], true);
     let fork = asked("pull_request", "github/pull_request_fork.json").await;
-    assert_eq!(fork["env"], json!({"X_LEVEL": "3"}));
+    assert_eq!(fork["env"], json!({"LEVEL": {"text": "3"}}));
     assert_eq!((&fork["logins"], &fork["commit"]), (&Value::Null, &Value::Null));
 }
 

@@ -83,7 +83,7 @@ pub(super) fn may(caller: &Caller, plan: &Plan) -> Result<()> {
 }
 
 /// Labels of Kiln that clients give: what is built, in their words.
-const FREE_LABELS: [&str; 2] = ["kiln.what", "kiln.tags"];
+const FREE_LABELS: [&str; 4] = ["kiln.what", "kiln.tags", "kiln.app", "kiln.pipeline"];
 
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
     let (many, key, value) = LABELS_MAX;

@@ -2,7 +2,10 @@
 
 use super::Memory;
 use crate::config::{Config, Pool};
-use kiln::{Error, ErrorKind, NodeId, Result, Toolbox, port::Workspaces};
+use kiln::{
+    Error, ErrorKind, NodeId, Result, Toolbox,
+    port::{Planner, Workspaces},
+};
 use kiln_archive::{ArchiveConfig, ArchiveSource};
 use kiln_docker::{
     DockerBuilder, DockerClient, DockerConfig, DockerContainers, DockerRegistry, DockerRuntime,
@@ -18,6 +21,7 @@ pub(crate) struct Effects {
     docker: DockerClient,
     home: HomeId,
     git: GitConfig,
+    planner: Arc<dyn Planner>,
     workspaces: Arc<dyn Workspaces>,
 }
 
@@ -54,13 +58,15 @@ impl Effects {
             docker,
             home: home.clone(),
             git,
+            // Nodes on one machine share what they fetched.
+            planner: Arc::new(config.wercker.planner(config.data.join("steps"))?),
             workspaces: Arc::new(FileWorkspaces::open(config.data.join(work))?),
         })
     }
 
     /// These effects with a memory.
     pub(crate) fn tools(self, memory: &Memory, node: NodeId) -> Toolbox {
-        let Self { docker, home, git, workspaces } = self;
+        let Self { docker, home, git, planner, workspaces } = self;
         let mut archives = ArchiveConfig::default();
         archives.allow_private_network = git.allow_private_network;
         let archives = ArchiveSource::new(memory.artifacts.clone(), archives);
@@ -78,6 +84,7 @@ impl Effects {
             registry: Some(Arc::new(DockerRegistry::new(docker.clone()))),
             runtime: Some(Arc::new(DockerRuntime::new(docker.clone(), home.clone()))),
             containers: Some(Arc::new(DockerContainers::new(docker, home))),
+            planners: vec![planner],
             node,
             ..Toolbox::default()
         }
