@@ -5,16 +5,18 @@ mod history;
 mod run;
 mod server;
 mod units;
+mod wercker;
 
 pub(crate) use build::{BuildArgs, ProgressKind};
 pub(crate) use history::{
     CancelArgs, JsonArgs, ListArgs, LogArgs, OneArgs, PruneArgs, ResumeArgs, StatusKind,
 };
-pub(crate) use run::{CheckArgs, DetectArgs};
+pub(crate) use run::{CheckArgs, DetectArgs, InspectArgs, RunArgs};
 pub(crate) use server::{
     ArtifactArgs, LoginArgs, NodeArgs, NodeCommand, RetryArgs, ServerArgs, TokenArgs, TokenCommand,
 };
 pub(crate) use units::now;
+pub(crate) use wercker::{Fate, OldArgs, VersionArgs, WerckerArgs, WerckerCommand};
 
 use crate::{
     artifacts, backend::Backend, build as building, builds, cancel, doctor, home::Home, login,
@@ -40,7 +42,7 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-/// Turns git repositories and Dockerfiles into published images.
+/// Turns git repositories, Dockerfiles and pipelines into published images.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, propagate_version = true, max_term_width = 100)]
 #[command(
@@ -85,10 +87,18 @@ pub(crate) struct Place {
 enum Command {
     /// Build an image from a directory, a git repository or a Dockerfile
     Build(BuildArgs),
+    /// Run a pipeline of wercker.yml
+    Run(Box<RunArgs>),
+    /// Run the pipeline `dev` on the directory itself, with its ports, until Ctrl-C
+    Dev(Box<RunArgs>),
     /// Check a wercker.yml
     Check(CheckArgs),
     /// Write a first wercker.yml
     Detect(DetectArgs),
+    /// Start a shell in the image that a run left of its box
+    Inspect(InspectArgs),
+    /// The commands and flags of the original for wercker.yml
+    Wercker(Box<WerckerArgs>),
     /// List builds, latest first
     #[command(visible_alias = "list")]
     Builds(ListArgs),
@@ -116,6 +126,9 @@ enum Command {
     Tokens(TokenArgs),
     /// Check whether this machine, or a server, is ready to build
     Doctor(JsonArgs),
+    /// Print the version
+    #[command(hide = true)]
+    Version(VersionArgs),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -134,7 +147,10 @@ impl Args {
     pub(crate) fn json(&self) -> bool {
         match &self.command {
             Command::Build(args) => args.json,
+            Command::Run(args) | Command::Dev(args) => args.shown.json,
             Command::Check(args) => args.json,
+            Command::Version(args) => args.json,
+            Command::Wercker(args) => args.command.json(),
             Command::Detect(args) => args.json,
             Command::Builds(args) => args.json,
             Command::Show(args) => args.json,
@@ -148,16 +164,22 @@ impl Args {
             Command::Tokens(args) => args.json,
             Command::Login(args) | Command::Logout(args) => args.json,
             Command::Doctor(args) => args.json,
-            Command::Completions { .. } | Command::Man { .. } => false,
+            Command::Inspect(_) | Command::Completions { .. } | Command::Man { .. } => false,
         }
     }
 
     /// Does what was asked.
     pub(crate) async fn run(self) -> Result<Exit> {
         let Self { place, command } = self;
+        let command = match command {
+            Command::Wercker(args) => args.today()?,
+            Command::Dev(args) => Command::Run(Box::new(args.dev())),
+            command => command,
+        };
         match command {
             Command::Completions { shell } => Ok(manual::completions(Self::command(), shell)),
             Command::Man { dir } => manual::man(Self::command(), dir),
+            Command::Version(args) => Ok(pipelines::wercker::version(&args)),
             Command::Check(args) => pipelines::check(&args),
             Command::Detect(args) => pipelines::detect(&args),
             Command::Login(args) => login::login(&place.server, args).await,
@@ -177,17 +199,29 @@ impl Command {
             // It tells what is wrong with the data directory too.
             Self::Doctor(args) => doctor::doctor(place, &args).await,
             Self::Build(args) => {
-                let home = Home::open_to_build(place, args.context_max)?;
+                let home = Home::open_to_build(place, args.context_max, None)?;
                 home.tell_of_interrupted().await;
                 building::build(&home, args).await
             }
-            Self::Resume(args) => building::resume(&Home::open_to_build(place, None)?, args).await,
+            Self::Run(args) => {
+                let registry = args.work.steps_registry.as_deref();
+                let home = Home::open_to_build(place, args.work.context_max, registry)?;
+                home.tell_of_interrupted().await;
+                pipelines::run(&home, *args).await
+            }
+            Self::Resume(args) => {
+                building::resume(&Home::open_to_build(place, None, None)?, args).await
+            }
             Self::Prune(args) => {
                 let home = Home::open(place)?;
                 home.tell_of_interrupted().await;
                 prune::prune(&home, args).await
             }
             Self::Retry(_) => Err(needs_server("retry")),
+            Self::Inspect(args) => {
+                let home = Home::open(place)?;
+                pipelines::inspect(&home, place.host.as_deref(), args).await
+            }
             Self::Nodes(_) => Err(needs_server("nodes")),
             Self::Tokens(_) => Err(needs_server("tokens")),
             other => {
@@ -203,6 +237,7 @@ impl Command {
         match self {
             Self::Doctor(args) => doctor::server(&server, &args).await,
             Self::Build(args) => building::build_there(&server, args).await,
+            Self::Run(args) => pipelines::run_there(&server, *args).await,
             Self::Retry(args) => retry::retry(server, args).await,
             Self::Nodes(args) => nodes::nodes(&server, args).await,
             Self::Tokens(args) => tokens::tokens(&server, args).await,
@@ -212,6 +247,12 @@ impl Command {
                 }
                 Ok(Exit::Fine)
             }
+            Self::Inspect(_) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "kiln inspect",
+                "the boxes of a server are not on this machine",
+            )
+            .hint("Pull the image that the run pushed, and start a container of it.")),
             Self::Prune(_) => {
                 let message = "a server forgets builds by its own rules";
                 Err(Error::new(ErrorKind::Unsupported, "kiln prune", message)
@@ -231,6 +272,64 @@ impl Command {
             Self::Artifacts(args) => artifacts::artifacts(from, args).await,
             // Done already, by who calls this.
             _ => Ok(Exit::Fine),
+        }
+    }
+}
+
+impl WerckerArgs {
+    /// The command that does what one of the original did.
+    fn today(self) -> Result<Command> {
+        let Self { old, command } = self;
+        pipelines::wercker::note_old(&old, command.json())?;
+        let run = |pipeline, args| Command::Run(Box::new(pipelines::wercker::of(pipeline, args)));
+        let gone = |name, instead| Err(pipelines::wercker::not_there(name, instead));
+        Ok(match command {
+            WerckerCommand::Build(args) => run("build", *args),
+            WerckerCommand::Deploy(args) => run("deploy", *args),
+            WerckerCommand::Dev(args) => Command::Run(Box::new(args.dev())),
+            WerckerCommand::CheckConfig(args) => Command::Check(args),
+            WerckerCommand::Detect(args) => Command::Detect(args),
+            WerckerCommand::Inspect(args) => Command::Inspect(args),
+            WerckerCommand::Login(args) => Command::Login(args),
+            WerckerCommand::Logout(args) => Command::Logout(args),
+            WerckerCommand::Pull(args) => {
+                Command::Artifacts(args.artifact(kiln_wercker::plan::OUTPUT))
+            }
+            WerckerCommand::Version(args) => Command::Version(args),
+            WerckerCommand::Doc => Command::Man { dir: None },
+            WerckerCommand::Step(_) => {
+                return gone(
+                    "step",
+                    "The step `internal/publish-step` of a pipeline publishes steps.",
+                );
+            }
+            WerckerCommand::Docker(_) => return gone("docker", "Use `docker` itself."),
+            WerckerCommand::Workflow(_) => {
+                let instead =
+                    "Run its pipelines with `kiln run --pipeline NAME`, one after the other.";
+                return gone("workflow", instead);
+            }
+            WerckerCommand::Runner(_) => {
+                return gone(
+                    "runner",
+                    "Use `kiln-server`, and `kiln-agent` on machines that build.",
+                );
+            }
+        })
+    }
+}
+
+impl WerckerCommand {
+    /// Whether the command is to speak JSON.
+    fn json(&self) -> bool {
+        match self {
+            Self::Build(args) | Self::Deploy(args) | Self::Dev(args) => args.shown.json,
+            Self::CheckConfig(args) => args.json,
+            Self::Detect(args) => args.json,
+            Self::Login(args) | Self::Logout(args) => args.json,
+            Self::Pull(args) => args.json(),
+            Self::Version(args) => args.json,
+            _ => false,
         }
     }
 }

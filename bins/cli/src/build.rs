@@ -9,8 +9,11 @@ mod there;
 mod upload;
 mod viewer;
 
+pub(crate) use ending::tell;
 pub(crate) use secrets::GivenSecrets;
-pub(crate) use there::{Submitted, build_there, detached, follow_there};
+pub(crate) use signals::Signals;
+pub(crate) use there::{Submitted, build_there, detached, follow_there, submit};
+pub(crate) use upload::Upload;
 
 use crate::{
     args::{BuildArgs, Exit, ProgressKind, ResumeArgs},
@@ -19,12 +22,12 @@ use crate::{
     instructions::Tally,
     print,
     remote::Note,
+    run,
 };
 use futures::StreamExt;
 use kiln::{
     BuildId, Engine, Error, ErrorKind, Outcome, Phase, Result, Seq, Submission, port::Offset,
 };
-use signals::Signals;
 use std::{path::PathBuf, time::Duration};
 use tokio::{
     sync::{
@@ -40,18 +43,31 @@ use tokio::{
 pub(crate) enum Show {
     Nothing,
     Plain,
+    /// The output of steps comes and goes below what runs.
     Screen,
+    /// The output of steps stays.
+    Logs,
     Json,
 }
 
 impl Show {
     fn of(args: &BuildArgs) -> Self {
-        match (args.quiet, args.json, args.progress) {
+        Self::asked(args.quiet, args.json, args.progress)
+    }
+
+    pub(crate) fn asked(quiet: bool, json: bool, progress: ProgressKind) -> Self {
+        match (quiet, json, progress) {
             (true, _, _) => Self::Nothing,
-            (_, _, ProgressKind::Tty) if !args.json => Self::Screen,
-            (_, _, ProgressKind::Plain) if !args.json => Self::Plain,
-            _ => Self::to_match(args.json),
+            (_, true, _) => Self::Json,
+            (_, _, ProgressKind::Tty) => Self::Screen,
+            (_, _, ProgressKind::Plain) => Self::Plain,
+            _ => Self::to_match(json),
         }
+    }
+
+    /// Whether lines are drawn again and again.
+    pub(crate) fn moves(self) -> bool {
+        matches!(self, Self::Screen | Self::Logs)
     }
 
     /// JSON, or what suits where standard error goes.
@@ -97,19 +113,25 @@ pub(crate) async fn build(home: &Home, args: BuildArgs) -> Result<Exit> {
         // It can be resumed, and needs its archive for that.
         std::mem::forget(archive);
     }
-    let (outcome, tally) = match driven {
-        Ok(Some(end)) => end,
-        Ok(None) => return Ok(Exit::Cancelled),
-        Err(e) => {
-            let state = home.engine.state(&build).await;
-            if state.is_ok_and(|s| s.phase() != Phase::Finished) {
-                let id = short(&build);
-                print::note(format!("note: build {id} is not over; `kiln resume` goes on with it"));
-            }
-            return Err(e);
+    match driven {
+        Ok(Some((outcome, tally))) => {
+            ending::tell(&home.engine, &build, &outcome, show, &tally).await
         }
-    };
-    ending::tell(&home.engine, &build, &outcome, show, &tally).await
+        Ok(None) => Ok(Exit::Cancelled),
+        Err(e) => {
+            tell_if_unfinished(home, &build).await;
+            Err(e)
+        }
+    }
+}
+
+/// Says so if a build that is given up here can be resumed.
+pub(crate) async fn tell_if_unfinished(home: &Home, build: &BuildId) {
+    let state = home.engine.state(build).await;
+    if state.is_ok_and(|s| s.phase() != Phase::Finished) {
+        let id = short(build);
+        print::note(format!("note: build {id} is not over; `kiln resume` goes on with it"));
+    }
 }
 
 /// A file that is removed when nobody needs it any more; it need not be there.
@@ -142,6 +164,7 @@ pub(crate) async fn resume(home: &Home, args: ResumeArgs) -> Result<Exit> {
             return Ok(Exit::Cancelled);
         };
         let exit = ending::tell(&home.engine, &build, &outcome, show, &tally).await?;
+        run::forget(home, &build).await?;
         if exit as u8 > worst as u8 {
             worst = exit;
         }
@@ -151,7 +174,7 @@ pub(crate) async fn resume(home: &Home, args: ResumeArgs) -> Result<Exit> {
 }
 
 /// Drives a build and shows it meanwhile; `None` if the user would not wait for its end.
-async fn drive(
+pub(crate) async fn drive(
     home: &Home,
     build: &BuildId,
     show: Show,

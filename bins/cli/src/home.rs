@@ -1,6 +1,6 @@
 //! The data directory, and the engine over it.
 
-use crate::{args::Place, build::GivenSecrets, print};
+use crate::{args::Place, build::GivenSecrets, planner, print};
 use kiln::{BuildId, Engine, Error, ErrorKind, Result, port::Index};
 use kiln_archive::{ArchiveConfig, ArchiveSource};
 use kiln_docker::{
@@ -107,10 +107,12 @@ fn engine(
     dir: &Path,
     docker: Option<(DockerClient, HomeId)>,
     secrets: Arc<GivenSecrets>,
+    registry: Option<&str>,
 ) -> Result<Engine> {
-    let db = SqliteDb::open(&dir.join("kiln.db"))?;
-    let logs = Arc::new(FileLogs::open(dir.join("logs"))?);
-    let artifacts = Arc::new(FileArtifacts::open(dir.join("artifacts"))?);
+    let db = SqliteDb::open(&dir.join("kiln.db")).map_err(ours)?;
+    let logs = Arc::new(FileLogs::open(dir.join("logs")).map_err(ours)?);
+    let artifacts = Arc::new(FileArtifacts::open(dir.join("artifacts")).map_err(ours)?);
+    let workspaces = Arc::new(FileWorkspaces::open(dir.join("work")).map_err(ours)?);
     let mut archives = ArchiveConfig::default();
     // It is the user's own network.
     archives.allow_private_network = true;
@@ -121,9 +123,10 @@ fn engine(
         .log_sink(logs.clone())
         .log_reader(logs)
         .artifacts(artifacts.clone())
-        .workspaces(Arc::new(FileWorkspaces::open(dir.join("work"))?))
+        .workspaces(workspaces)
         .source(ArchiveSource::new(artifacts, archives))
         .source(GitSource::new(git))
+        .planner(planner::planner(dir, registry)?)
         .secrets(secrets)
         .allow_local_paths(true);
     if let Some((docker, id)) = docker {
@@ -139,22 +142,27 @@ fn engine(
 impl Home {
     /// Opens the data directory, for what needs no Docker engine.
     pub(crate) fn open(place: &Place) -> Result<Self> {
-        Self::open_with(place, docker_config(place)?)
+        Self::open_with(place, docker_config(place)?, None)
     }
 
-    /// Opens the data directory to build there, with contexts up to a size.
-    pub(crate) fn open_to_build(place: &Place, context_max: Option<u64>) -> Result<Self> {
+    /// Opens the data directory to build there, with contexts up to a size and with the steps of a
+    /// registry.
+    pub(crate) fn open_to_build(
+        place: &Place,
+        context_max: Option<u64>,
+        registry: Option<&str>,
+    ) -> Result<Self> {
         let mut config = docker_config(place)?;
         config.context_bytes_max = context_max.unwrap_or(config.context_bytes_max);
         reach(&config.host)?;
-        let mut home = Self::open_with(place, config)?;
+        let mut home = Self::open_with(place, config, registry)?;
         match home.no_docker.take() {
             Some(e) => Err(e),
             None => Ok(home),
         }
     }
 
-    fn open_with(place: &Place, config: DockerConfig) -> Result<Self> {
+    fn open_with(place: &Place, config: DockerConfig, registry: Option<&str>) -> Result<Self> {
         let dir = dir(place)?;
         for part in [dir.clone(), dir.join("drivers"), dir.join("tmp")] {
             fs::DirBuilder::new()
@@ -178,7 +186,7 @@ impl Home {
         };
         let runtime = docker.clone().map(|(docker, id)| DockerRuntime::new(docker, id));
         let secrets = Arc::new(GivenSecrets::default());
-        let engine = engine(&dir, docker, secrets.clone()).map_err(ours)?;
+        let engine = engine(&dir, docker, secrets.clone(), registry)?;
         Ok(Self { dir, engine, runtime, secrets, no_docker })
     }
 

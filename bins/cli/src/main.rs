@@ -14,6 +14,7 @@ mod login;
 mod logs;
 mod manual;
 mod nodes;
+mod planner;
 mod print;
 mod prune;
 mod remote;

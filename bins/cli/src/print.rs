@@ -146,7 +146,11 @@ pub(crate) fn wrong_use(said: &str) {
 
 /// Prints why a step failed.
 pub(crate) fn step_failure(step: &str, failure: &Failure) {
-    note(format!("error: step `{step}`: {}", text::plain(&failure.message)));
+    let (step, message) = (text::plain(step), text::plain(&failure.message));
+    match failure.notes.get("message").map(|said| text::plain(said.trim())) {
+        Some(said) if !said.is_empty() => note(format!("error: step `{step}`: {said} ({message})")),
+        _ => note(format!("error: step `{step}`: {message}")),
+    }
     if let Some(hint) = &failure.hint {
         note(format!("help: {}", text::plain(hint)));
     }

@@ -105,6 +105,11 @@ fn of_step(step: &StepView, look: Look) -> Vec<String> {
         if let Some(digest) = &output.digest {
             fact("digest", digest.to_string());
         }
+        if let Some(kept) = &output.artifact {
+            let name = kept.key.split_once('/').map_or(kept.key.as_str(), |(_, name)| name);
+            fact("kept", format!("{name} ({})", text::bytes(kept.bytes)));
+        }
+        output.notes.iter().for_each(|(name, value)| fact(name, value.clone()));
     }
     if let Some(failure) = &step.failure {
         fact("error", failure.message.clone());

@@ -55,6 +55,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "that is too much".into())
 }
 
+/// Reads a number of minutes, such as `25` or `0.5`.
+pub(super) fn minutes(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map(|minutes| minutes * 60.0);
+    let time = seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| !time.is_zero())
+        .ok_or_else(|| "write a number of minutes above 0, such as 25 or 0.5".into())
+}
+
 /// Reads a pair such as `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -91,6 +99,15 @@ mod tests {
         assert_eq!(size("7"), Ok(7));
         for bad in ["", "MB", "1 MB", "-1", "99999999999GB"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn minutes_may_have_a_fraction() {
+        assert_eq!(minutes("25"), Ok(Duration::from_secs(1500)));
+        assert_eq!(minutes("0.5"), Ok(Duration::from_secs(30)));
+        for bad in ["", "0", "-1", "5m", "nan", "inf", "1e300"] {
+            assert!(minutes(bad).is_err(), "{bad}");
         }
     }
 

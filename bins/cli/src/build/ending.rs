@@ -29,6 +29,14 @@ struct StepError<'a> {
     failure: &'a Failure,
 }
 
+/// A file that the build keeps.
+#[derive(Debug, Serialize)]
+struct Kept<'a> {
+    name: &'a str,
+    bytes: u64,
+    digest: &'a Digest,
+}
+
 /// All that is told of the end of a build, as JSON has it.
 #[derive(Serialize)]
 struct Ending<'a> {
@@ -39,6 +47,9 @@ struct Ending<'a> {
     image: Option<&'a Image>,
     pushed: &'a [Pushed],
     digests: Vec<&'a Digest>,
+    /// All images that were made.
+    images: &'a [&'a Image],
+    artifacts: &'a [Kept<'a>],
     /// Instructions of the recipe, where the builder tells of them.
     instructions: usize,
     cached: usize,
@@ -47,7 +58,7 @@ struct Ending<'a> {
 }
 
 /// Tells how a build ended.
-pub(super) async fn tell(
+pub(crate) async fn tell(
     engine: &Engine,
     build: &BuildId,
     outcome: &Outcome,
@@ -61,8 +72,10 @@ pub(super) async fn tell(
         Outcome::Errored { .. } => Exit::Errored,
         Outcome::Cancelled => Exit::Cancelled,
     };
-    let pushed = pushed(&view, &engine.state(build).await?);
+    let state = engine.state(build).await?;
+    let pushed = pushed(&view, &state);
     let image = view.step_views.iter().find_map(|s| s.output.as_ref()?.image.as_ref());
+    let (images, artifacts) = (images(&view, &state, outcome), artifacts(&view));
     if show == Show::Json {
         let (cached, instructions) = tally.cached();
         print::json(
@@ -75,9 +88,12 @@ pub(super) async fn tell(
                 image,
                 pushed: &pushed,
                 digests: pushed.iter().map(|p| &p.digest).collect(),
+                images: &images,
+                artifacts: &artifacts,
                 instructions,
                 cached,
-                errors: failures(&view, outcome)
+                errors: failures(&view, &state, outcome)
+                    .into_iter()
                     .map(|(step, failure)| StepError { step, failure })
                     .collect(),
             },
@@ -91,12 +107,23 @@ pub(super) async fn tell(
             None => print::result(&image.id),
         },
         (Show::Nothing, None) => {}
-        (_, image) => people(&view, image, &pushed, tally),
+        (_, image) => {
+            made(&images, &artifacts, build);
+            people(&view, image, &pushed, tally);
+        }
     }
-    for (step, failure) in failures(&view, outcome) {
+    for (step, failure) in failures(&view, &state, outcome) {
         print::step_failure(step, failure);
     }
-    if show == Show::Screen && matches!(exit, Exit::Failed | Exit::Errored) {
+    let told = show != Show::Nothing && *outcome != Outcome::Cancelled;
+    for step in view.step_views.iter().filter(|s| s.status == StepStatus::Failed) {
+        let (may_fail, failure) = (state.plan().step(step.id).may_fail, step.failure.as_ref());
+        if let Some(failure) = failure.filter(|_| told && may_fail) {
+            let said = text::plain(&failure.message);
+            print::note(format!("warning: step `{}`: {said}", text::plain(&step.name)));
+        }
+    }
+    if show.moves() && matches!(exit, Exit::Failed | Exit::Errored) {
         print::note(format!("help: `kiln logs {}` has the whole log.", short(build)));
     }
     Ok(exit)
@@ -118,18 +145,57 @@ fn pushed(view: &BuildView, state: &BuildState) -> Vec<Pushed> {
     view.step_views.iter().filter_map(of).collect()
 }
 
-fn people(view: &BuildView, image: Option<&Image>, all: &[Pushed], tally: &Tally) {
-    let look = Look::of(&std::io::stdout());
-    let fact = |name: &str, value: String| {
-        print::result(format!("{}  {value}", look.paint(Paint::Dim, &format!("{name:<6}"))));
-    };
-    if let Some(image) = image {
-        fact("image", image.id.clone());
-        fact("size", text::bytes(image.bytes));
-        for tag in &image.tags {
-            fact("tag", tag.to_string());
+fn fact(look: Look, name: &str, value: &str) {
+    print::result(format!("{}  {value}", look.paint(Paint::Dim, &format!("{name:<6}"))));
+}
+
+/// The images to be told of, each once: those that a recipe gave if all went well, and in any case
+/// those that were made of boxes.
+fn images<'a>(view: &'a BuildView, state: &BuildState, outcome: &Outcome) -> Vec<&'a Image> {
+    let mut all: Vec<&Image> = Vec::new();
+    for step in &view.step_views {
+        let is_commit = matches!(state.plan().step(step.id).op, Op::Commit { .. });
+        let image = step.output.as_ref().and_then(|output| output.image.as_ref());
+        let counts = is_commit || *outcome == Outcome::Succeeded;
+        if let Some(image) = image.filter(|image| counts && all.iter().all(|i| i.id != image.id)) {
+            all.push(image);
         }
     }
+    all
+}
+
+/// What the build keeps under its own name.
+fn artifacts(view: &BuildView) -> Vec<Kept<'_>> {
+    let own = format!("{}/", view.summary.build);
+    let all = view.step_views.iter().filter_map(|step| step.output.as_ref()?.artifact.as_ref());
+    all.filter_map(|artifact| {
+        let name = artifact.key.strip_prefix(&own)?;
+        Some(Kept { name, bytes: artifact.bytes, digest: &artifact.digest })
+    })
+    .collect()
+}
+
+/// Tells people what was made, and how to get at it.
+fn made(images: &[&Image], artifacts: &[Kept<'_>], build: &BuildId) {
+    let look = Look::of(&std::io::stdout());
+    for image in images {
+        fact(look, "image", &image.id);
+        fact(look, "size", &text::bytes(image.bytes));
+        image.tags.iter().for_each(|tag| fact(look, "tag", &tag.to_string()));
+    }
+    for kept in artifacts {
+        let bytes = text::bytes(kept.bytes);
+        fact(look, "kept", &format!("{} ({bytes})", text::plain(kept.name)));
+    }
+    if let Some(first) = artifacts.first() {
+        let take = format!("kiln artifacts {} {}", short(build), text::plain(first.name));
+        print::note(format!("help: `{take}` writes it here."));
+    }
+}
+
+fn people(view: &BuildView, image: Option<&Image>, all: &[Pushed], tally: &Tally) {
+    let look = Look::of(&std::io::stdout());
+    let fact = |name: &str, value: String| fact(look, name, &value);
     for (i, pushed) in all.iter().enumerate() {
         // One line has no room for both, and many names have one digest.
         fact("pushed", pushed.image.clone());
@@ -157,9 +223,15 @@ fn people(view: &BuildView, image: Option<&Image>, all: &[Pushed], tally: &Tally
 /// The steps that are to blame.
 fn failures<'a>(
     view: &'a BuildView,
+    state: &BuildState,
     outcome: &Outcome,
-) -> impl Iterator<Item = (&'a str, &'a Failure)> {
-    let any = !matches!(outcome, Outcome::Succeeded | Outcome::Cancelled);
-    let failed = view.step_views.iter().filter(move |s| any && s.status == StepStatus::Failed);
-    failed.filter_map(|s| Some((s.name.as_str(), s.failure.as_ref()?)))
+) -> Vec<(&'a str, &'a Failure)> {
+    if matches!(outcome, Outcome::Succeeded | Outcome::Cancelled) {
+        return Vec::new();
+    }
+    let to_blame = |s: &&kiln::view::StepView| {
+        s.status == StepStatus::Failed && !state.plan().step(s.id).may_fail
+    };
+    let failed = view.step_views.iter().filter(to_blame);
+    failed.filter_map(|s| Some((s.name.as_str(), s.failure.as_ref()?))).collect()
 }

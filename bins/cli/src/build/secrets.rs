@@ -49,6 +49,13 @@ impl GivenSecrets {
     }
 }
 
+impl GivenSecrets {
+    /// Takes a secret whose value is known.
+    pub(crate) fn put(&self, owner: &Owner, name: &SecretRef, value: Secret) {
+        self.0.set(owner.clone(), name.clone(), value);
+    }
+}
+
 /// The name of a secret that a server keeps: `id=NAME`. No value ever goes there from here.
 pub(super) fn kept_there(spec: &str) -> Result<SecretRef> {
     match spec.split_once('=') {

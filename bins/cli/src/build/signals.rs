@@ -19,7 +19,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// From here on, signals no longer end the process by themselves.
-    pub(super) fn take() -> Result<Self> {
+    pub(crate) fn take() -> Result<Self> {
         let wrong = |e: std::io::Error| Error::new(ErrorKind::Unexpected, "kiln", e.to_string());
         let interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
         let terminate = signal(SignalKind::terminate()).map_err(wrong)?;
@@ -27,7 +27,7 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

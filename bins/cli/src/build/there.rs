@@ -72,7 +72,7 @@ pub(crate) async fn build_there(server: &Server, args: BuildArgs) -> Result<Exit
 }
 
 /// Submits a plan. However often the answer is lost, it makes one build.
-async fn submit(
+pub(crate) async fn submit(
     server: &Server,
     plan: &Plan,
     labels: &BTreeMap<String, String>,

@@ -41,12 +41,12 @@ const DOCKERFILE_BYTES_MAX: u64 = 4 << 20;
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// What becomes of the files of a build.
-pub(super) struct Upload<'a> {
-    pub(super) server: &'a Server,
-    pub(super) show: Show,
+pub(crate) struct Upload<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) show: Show,
     /// How many bytes a directory may have.
-    pub(super) context_max: Option<u64>,
-    pub(super) cancel: CancelToken,
+    pub(crate) context_max: Option<u64>,
+    pub(crate) cancel: CancelToken,
 }
 
 /// What the server says of an upload.
@@ -96,6 +96,11 @@ impl Upload<'_> {
         Ok(Chosen { recipe, ground: Ground::Source(SourceSpec::new(source)), what })
     }
 
+    /// Sends files; returns under which name plans fetch them.
+    pub(crate) async fn files(&self, files: Files) -> Result<String> {
+        self.send(&Archive::Files(files)).await
+    }
+
     async fn send(&self, archive: &Archive) -> Result<String> {
         if self.show == Show::Plain {
             print::note(format!("sending the context: {}", archive.says()));
@@ -128,7 +133,7 @@ impl Upload<'_> {
             taken = sending => taken,
             () = self.draw(archive, &sent) => unreachable!("it draws for ever"),
         };
-        if self.show == Show::Screen {
+        if self.show.moves() {
             // A terminal that went away is no reason to stop.
             let _ = Term::stderr().clear_line();
         }
@@ -145,7 +150,7 @@ impl Upload<'_> {
 
     /// Shows how far it is, until it is dropped.
     async fn draw(&self, archive: &Archive, sent: &Sent) {
-        if self.show != Show::Screen {
+        if !self.show.moves() {
             return std::future::pending().await;
         }
         let (term, mut tick) = (Term::stderr(), interval(DRAW_EVERY));

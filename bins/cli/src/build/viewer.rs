@@ -34,9 +34,10 @@ impl Viewer {
             Show::Plain => {
                 Self::Plain(Lines::new(names, print::colours(&io::stderr())), Tally::default())
             }
-            Show::Screen => {
+            Show::Screen | Show::Logs => {
                 let title = format!("build {}", short(build));
                 let board = Board::new(Look::of(&io::stderr()), title, names);
+                let board = if show == Show::Logs { board.with_logs() } else { board };
                 Self::Screen(Box::new(Screen::new(Term::stderr(), board)))
             }
         }
@@ -129,7 +130,7 @@ pub(super) async fn follow(
             },
             Some(note) = noted.recv() => viewer.note(note),
             _ = &mut stop => break,
-            _ = tick.tick(), if show == Show::Screen => viewer.draw(),
+            _ = tick.tick(), if show.moves() => viewer.draw(),
         }
     }
     Ok(viewer.close())

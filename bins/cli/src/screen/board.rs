@@ -30,6 +30,8 @@ pub(crate) struct Board {
     rows: Vec<Row>,
     tally: Tally,
     stopping: bool,
+    /// Whether what steps print stays, and which step printed last.
+    logs: Option<Option<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,13 @@ impl Board {
     /// A board of steps by their names, none of which runs yet.
     pub(crate) fn new(look: Look, title: String, names: Vec<String>) -> Self {
         let rows = names.into_iter().map(|name| Row { name, ..Row::default() }).collect();
-        Self { look, title, rows, tally: Tally::default(), stopping: false }
+        Self { look, title, rows, tally: Tally::default(), stopping: false, logs: None }
+    }
+
+    /// What steps print stays, each line below the name of its step.
+    pub(crate) fn with_logs(mut self) -> Self {
+        self.logs = Some(None);
+        self
     }
 
     /// Takes in the names of all steps there are by now; those it has stay as they are.
@@ -93,11 +101,25 @@ impl Board {
         let lines = match &record.body {
             LogBody::Started => row.start(look, record.attempt, now),
             LogBody::Bytes { stream: Stream::System, .. } => {
-                said.iter().flat_map(|line| row.system(look, line, now)).collect()
+                let mut lines = Vec::new();
+                for line in &said {
+                    let stays = row.system(look, line, now);
+                    match &mut self.logs {
+                        Some(last) if stays.is_empty() && instructions::read(line).is_none() => {
+                            let at = record.step.index();
+                            lines.extend(row.print(look, vec![line.clone()], last, at));
+                        }
+                        _ => lines.extend(stays),
+                    }
+                }
+                lines
             }
             LogBody::Bytes { stream, data } => {
-                row.tail.take(*stream, data);
-                vec![]
+                let whole = row.tail.take(*stream, data);
+                match &mut self.logs {
+                    Some(last) => row.print(look, whole, last, record.step.index()),
+                    None => vec![],
+                }
             }
             LogBody::Progress(progress) => {
                 if Bar::is_over(progress) {
@@ -113,7 +135,16 @@ impl Board {
                 let text = format!("{bytes} bytes of output are missing here: {why}");
                 vec![line(&look.warning(), "", &row.name, &text::plain(&text))]
             }
-            LogBody::Ended(end) => row.end(look, *end, self.stopping, now),
+            LogBody::Ended(end) => {
+                let mut lines = Vec::new();
+                if let Some(last) = &mut self.logs {
+                    lines = row.print(look, row.tail.begun(), last, record.step.index());
+                    row.tail = Tail::default();
+                    *last = None;
+                }
+                lines.extend(row.end(look, *end, self.stopping, now));
+                lines
+            }
             _ => vec![],
         };
         lines.into_iter().map(|l| text::cut(&l, columns)).collect()
@@ -141,7 +172,9 @@ impl Board {
         let mut waiting = self.waiting();
         waiting.truncate(left);
         left -= waiting.len();
-        let each = TAIL_MAX.min(left) / running.len().max(1);
+        // What stays need not be shown again.
+        let most = if self.logs.is_some() { 0 } else { TAIL_MAX };
+        let each = most.min(left) / running.len().max(1);
         for (row, part) in running.iter().zip(&mut parts) {
             let show = |l: String| format!("           {} {}", self.look.gutter(), text::clean(&l));
             part[2] = row.tail.last(each).into_iter().map(show).collect();
@@ -176,6 +209,26 @@ impl Row {
             return vec![];
         }
         vec![line(&look.warning(), "", &self.name, &format!("attempt {attempt}"))]
+    }
+
+    /// Lines of output that stay, below the name of the step where another one printed last.
+    fn print(
+        &self,
+        look: Look,
+        lines: Vec<String>,
+        last: &mut Option<usize>,
+        at: usize,
+    ) -> Vec<String> {
+        if lines.is_empty() {
+            return lines;
+        }
+        let mut out = Vec::new();
+        if last.replace(at) != Some(at) {
+            out.push(line(&look.busy(), "", &look.paint(Paint::Bold, &self.name), ""));
+        }
+        let shown = |l: String| format!("           {} {}", look.gutter(), text::clean(&l));
+        out.extend(lines.into_iter().map(shown));
+        out
     }
 
     /// A line of the builder's own.

@@ -46,6 +46,11 @@ impl Look {
         self.paint(Paint::Bad, if self.unicode { "✗" } else { "x" })
     }
 
+    /// What stands before a step that is at work.
+    pub(crate) fn busy(self) -> String {
+        self.paint(Paint::Busy, if self.unicode { "▸" } else { ">" })
+    }
+
     pub(crate) fn warning(self) -> String {
         self.paint(Paint::Busy, "!")
     }

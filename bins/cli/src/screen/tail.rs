@@ -16,19 +16,28 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn take(&mut self, stream: Stream, data: &[u8]) {
+    /// Takes in output; returns the lines that it completes.
+    pub(super) fn take(&mut self, stream: Stream, data: &[u8]) -> Vec<String> {
+        let mut whole = Vec::new();
         for piece in data.split_inclusive(|c| *c == b'\n') {
             let begun = &mut self.begun[stream as usize];
             begun.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
                 let line = shown(begun);
                 begun.clear();
+                whole.push(line.clone());
                 self.push(line);
             } else if begun.len() > LINE_BYTES_MAX {
                 let cut = begun.len() - LINE_BYTES_MAX;
                 begun.drain(..cut);
             }
         }
+        whole
+    }
+
+    /// What of it is no whole line yet.
+    pub(super) fn begun(&self) -> Vec<String> {
+        self.begun.iter().map(|b| shown(b)).filter(|line| !line.is_empty()).collect()
     }
 
     pub(super) fn push(&mut self, line: String) {
@@ -40,8 +49,7 @@ impl Tail {
 
     /// The last so many lines, begun ones included.
     pub(super) fn last(&self, most: usize) -> Vec<String> {
-        let begun = self.begun.iter().map(|b| shown(b)).filter(|line| !line.is_empty());
-        let mut all: Vec<String> = self.lines.iter().cloned().chain(begun).collect();
+        let mut all: Vec<String> = self.lines.iter().cloned().chain(self.begun()).collect();
         all.split_off(all.len().saturating_sub(most))
     }
 }
@@ -60,7 +68,7 @@ mod tests {
     #[test]
     fn a_tail_is_what_a_terminal_shows() {
         let mut tail = Tail::default();
-        tail.take(Stream::Stdout, b"one\ntw");
+        assert_eq!(tail.take(Stream::Stdout, b"one\ntw"), ["one"]);
         tail.take(Stream::Stderr, b"10%\r20%");
         tail.take(Stream::Stdout, b"o\r\nthr");
         assert_eq!(tail.last(9), ["one", "two", "thr", "20%"]);

@@ -167,3 +167,45 @@ fn output_of_an_earlier_instruction_goes() {
     let frame = board.frame(Duration::ZERO, 79, 23).join("\n");
     assert!(frame.contains("RUN b") && !frame.contains("of a"), "{frame}");
 }
+
+#[test]
+fn output_can_stay_below_the_names_of_steps_that_come_late() {
+    let mut board = board(&["plan"]).with_logs();
+    let first = play(
+        &mut board,
+        &[
+            (0, 0, LogBody::Started),
+            (100, 0, system("step wercker/x@1.0.0\n")),
+            (100, 0, LogBody::Ended(StepEnd::Succeeded)),
+        ],
+    );
+    assert_eq!(first, ["▸          plan", "           │ step wercker/x@1.0.0", "✓    0.1s  plan"]);
+    board.name(["plan", "a", "b"].map(String::from).into());
+    assert!(board.frame(Duration::ZERO, 79, 9)[0].contains("waiting  a"));
+    let stayed = play(
+        &mut board,
+        &[
+            (200, 1, LogBody::Started),
+            (200, 1, said(Stream::Stdout, "one\ntw")),
+            (200, 2, LogBody::Started),
+            (300, 2, said(Stream::Stderr, "other\n")),
+            (400, 1, said(Stream::Stdout, "o\nthree")),
+            (1200, 1, LogBody::Ended(StepEnd::Failed)),
+            (1200, 2, LogBody::Ended(StepEnd::Succeeded)),
+        ],
+    );
+    let expected = [
+        "▸          a",
+        "           │ one",
+        "▸          b",
+        "           │ other",
+        "▸          a",
+        "           │ two",
+        "           │ three",
+        "✗    1.0s  a  failed",
+        "✓    1.0s  b",
+    ];
+    assert_eq!(stayed, expected);
+    // It is above already.
+    assert_eq!(board.frame(Duration::from_secs(2), 79, 9).len(), 1);
+}
