@@ -184,14 +184,20 @@ fn a_directory_is_sent_as_a_builder_here_would_read_it() {
         assert_eq!(run.code, 0, "{run:?}");
         let text =
             run.json().into_iter().filter_map(|line| Some(line["text"].as_str()?.to_owned()));
-        text.filter(|text| !text.starts_with('#')).collect()
+        let text: String = text.filter(|text| !text.starts_with('#')).collect();
+        // BuildKit gives directories the time at which it wrote them last.
+        let line = |line: &str| match line.strip_prefix('d') {
+            Some(line) => line.split(" 4096 ").next().map(str::to_owned),
+            None => Some(line.to_owned()),
+        };
+        text.lines().filter_map(line).collect::<Vec<_>>().join("\n")
     };
     let here = listed(&bench.kiln(&["build", path, "--no-cache", "--json"]));
     let there = host.kiln(&bench, &["build", path, "--no-cache", "--json"]);
     assert_eq!(here, listed(&there));
     assert!(here.contains("link -> ../../etc/passwd") && here.contains("keep.log"), "{here}");
     assert!(here.contains("-rwxr-xr-x") && !here.contains("a.log"), "{here}");
-    assert!(!here.lines().any(|line| line.contains(" d") && !line.contains("2001")), "{here}");
+    assert!(here.lines().all(|line| !line.starts_with('-') || line.contains("2001")), "{here}");
     let what = host.kiln(&bench, &["show", "--json"]).last();
     assert_eq!(what["labels"]["kiln.what"], path);
     let archive = bench.run("tar", &["-C", path, "-czf", &format!("{path}/x.tgz"), "Dockerfile"]);
