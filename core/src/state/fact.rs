@@ -23,7 +23,10 @@ impl BuildState {
             }
             Fact::FailedStep => failed.map(|(id, _)| self.plan.step(id).name.clone()),
             Fact::FailedMessage => {
-                failed.map(|(_, f)| f.notes.get(MESSAGE).unwrap_or(&f.message).clone())
+                // A file that a shell wrote ends with its line.
+                let said =
+                    |f: &Failure| f.notes.get(MESSAGE).unwrap_or(&f.message).trim_end().into();
+                failed.map(|(_, f)| said(f))
             }
         }
     }

@@ -143,13 +143,13 @@ fn a_pipeline_that_fails_is_red_and_tells_its_last_words() {
   after-steps:
     - script:
         name: tell
-        code: echo "$WERCKER_RESULT because $WERCKER_FAILED_STEP_DISPLAY_NAME $WERCKER_FAILED_STEP_MESSAGE"
+        code: echo "$WERCKER_RESULT because $WERCKER_FAILED_STEP_DISPLAY_NAME ($WERCKER_FAILED_STEP_MESSAGE)"
 "#;
     let dir = project(&bench, yml);
     let run = bench.kiln(&["run", "--progress", "plain", text(dir.path())]);
     assert_eq!(run.code, 1, "{run:?}");
     for words in
-        ["so it goes", "failed because break nothing helps", "step `break`: nothing helps (the"]
+        ["so it goes", "failed because break (nothing helps)", "step `break`: nothing helps (the"]
     {
         assert!(run.err.contains(words), "{words}: {run:?}");
     }
