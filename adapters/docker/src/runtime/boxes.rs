@@ -30,6 +30,21 @@ pub(super) async fn start(
     let name = place.name(None);
     let turn = runtime.turn(&name);
     let _turn = cx.cancel.race(turn.lock()).await.map_err(stopped)?;
+    if let Some(known) = runtime.hands.known(&cx.key.build, &name, spec) {
+        return Ok(known);
+    }
+    let handle = find_or_start(runtime, cx, place, spec).await?;
+    runtime.hands.know(&cx.key.build, name, spec, &handle);
+    Ok(handle)
+}
+
+async fn find_or_start(
+    runtime: &DockerRuntime,
+    cx: &StepCx,
+    place: &Place,
+    spec: &BoxSpec,
+) -> Result<BoxHandle> {
+    let name = place.name(None);
     let mut found = runtime.find(place, None).await?;
     if let Some(found) = found.as_ref().filter(|f| is_running(f)) {
         return Handle::of(found, spec, links::of(runtime, place, spec).await?);

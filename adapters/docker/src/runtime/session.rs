@@ -14,8 +14,10 @@ use super::{
     script,
 };
 use bollard::exec::CreateExecOptions;
+use futures::{FutureExt, StreamExt};
 use kiln::{
-    BuildId, Command, Error, ErrorKind, Result, SessionName, StepCx, StopReason, port::Exit,
+    BoxSpec, BuildId, Command, Error, ErrorKind, Result, SessionName, StepCx, StopReason,
+    port::{BoxHandle, Exit},
 };
 use std::{
     collections::HashMap,
@@ -29,9 +31,16 @@ const OP: &str = "Runtime::exec";
 /// Whose hand it is: a container, a user and a session.
 type Whose = (String, String, SessionName);
 
-/// The hands that wait for work, by build.
+/// What is kept of builds: hands that wait for work, and boxes.
 #[derive(Clone, Default)]
-pub(super) struct Hands(Arc<Mutex<HashMap<BuildId, HashMap<Whose, Hand>>>>);
+pub(super) struct Hands(Arc<Mutex<HashMap<BuildId, Kept>>>);
+
+#[derive(Default)]
+struct Kept {
+    hands: HashMap<Whose, Hand>,
+    /// Boxes by the names of their containers, and as which plan's they were started.
+    boxes: HashMap<String, (BoxSpec, BoxHandle)>,
+}
 
 /// An exec that is kept open.
 struct Hand {
@@ -46,16 +55,34 @@ impl fmt::Debug for Hands {
 }
 
 impl Hands {
-    fn lock(&self) -> MutexGuard<'_, HashMap<BuildId, HashMap<Whose, Hand>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BuildId, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, build: &BuildId, whose: &Whose) -> Option<Hand> {
-        self.lock().get_mut(build)?.remove(whose)
+        self.lock().get_mut(build)?.hands.remove(whose)
     }
 
     fn keep(&self, build: &BuildId, whose: Whose, hand: Hand) {
-        self.lock().entry(build.clone()).or_default().insert(whose, hand);
+        self.lock().entry(build.clone()).or_default().hands.insert(whose, hand);
+    }
+
+    /// Remembers a box that runs.
+    pub(super) fn know(&self, build: &BuildId, name: String, spec: &BoxSpec, found: &BoxHandle) {
+        let known = (spec.clone(), found.clone());
+        self.lock().entry(build.clone()).or_default().boxes.insert(name, known);
+    }
+
+    /// A box that was found before and runs still, by the word of a hand that is in it: when a
+    /// container ends, so do its hands. To ask the engine takes longer than many a command.
+    pub(super) fn known(&self, build: &BuildId, name: &str, spec: &BoxSpec) -> Option<BoxHandle> {
+        let mut all = self.lock();
+        let Kept { hands, boxes } = all.get_mut(build)?;
+        let (_, found) = boxes.get(name).filter(|(known, _)| known == spec)?;
+        let container = Handle::read(found).ok()?.container;
+        // One that has something to say is at its end.
+        hands.retain(|_, hand| hand.chunks.next().now_or_never().is_none());
+        hands.keys().any(|(of, ..)| *of == container).then(|| found.clone())
     }
 
     /// Lets go of what a build had.

@@ -112,6 +112,29 @@ async fn another_process_goes_on_in_a_session() {
     bench.runtime.sweep(&shell.step.key.build).await.unwrap();
 }
 
+/// While a hand waits in a box, nobody asks the engine whether the box runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_died_beside_a_hand_is_started_again() {
+    let Some(bench) = bench("a_box_that_died_beside_a_hand_is_started_again").await else { return };
+    let mut shell = Shell::new(&bench).await;
+    assert_eq!(shell.says("echo there").await, (0, "there\n".into()));
+    let id = bench.container(&shell.step).await;
+    bench.docker.kill_container(&id, None).await.unwrap();
+    // The hand may see it later than we do.
+    let begun = Instant::now();
+    let again = loop {
+        let in_box = bench.start(&shell.step, &bench.spec()).await;
+        let found = bench.docker.inspect_container(&id, None).await.unwrap();
+        if found.state.unwrap().running == Some(true) {
+            break in_box;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody starts the box");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(bench.says(&shell.step, &again, "echo on").await, "on\n");
+    bench.runtime.sweep(&shell.step.key.build).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_command_takes_its_session_with_it() {
     let Some(bench) = bench("a_stopped_command_takes_its_session_with_it").await else { return };

@@ -7,7 +7,7 @@
 # `current`, `pid` and, once the shell is gone, `ended` with its exit code and the command that
 # ended it.
 exec 9>&2 2>/dev/null
-kiln_events= kiln_count=0
+kiln_count=0
 # The end of a command's output; then what is told of the command.
 kiln_finish() {
   printf '\001%s end\n' "$kiln_mark" >&9
@@ -44,6 +44,7 @@ kiln_hold() {
   { read -r kiln_n <"$kiln_s/current"; } 2>/dev/null
   echo "$kiln_l $kiln_n" >"$kiln_s/ended"
   exec 3<>"$kiln_s/i"
+  { :; } >"$kiln_s/o"
   while :; do
     sleep 86400 &
     wait $!
@@ -85,7 +86,7 @@ kiln_run() {
     set +C
     [ -e "$kiln_s/ended" ] && kiln_finish over && return
     printf '%s\n' "$kiln_text" >"$kiln_a.text" && printf '' >"$kiln_a.out" &&
-      printf '' >"$kiln_a.err" && echo "$kiln_a" >"$kiln_s/current" ||
+      printf '' >"$kiln_a.err" && echo "$kiln_a" 1<>"$kiln_s/current" ||
       { kiln_finish full; return; }
   else
     set +C
@@ -103,26 +104,22 @@ kiln_run() {
   kiln_follow
   kiln_tell "$@"
 }
-# Rings when the shell of the session has ended a command.
-kiln_bell() {
-  {
-    exec </dev/null >/dev/null 9>&-
-    read -r kiln_n <"$kiln_s/o"
-    echo "end $kiln_count" >&5
-  } &
-  kiln_bell=$!
-}
-# Prints output until the command is over.
+# Prints output until the command is over. To be woken, it waits to open the pipe `o`, which the
+# shell opens too when a command is over. Nothing here makes a process but `cat`, where there is
+# output: one more would take longer than all the rest.
 kiln_follow() {
-  if [ -z "$kiln_events" ]; then
-    kiln_events=$kiln_s/e$$
-    mkfifo "$kiln_events"
-    exec 5<>"$kiln_events"
-  fi
+  [ $kiln_count -gt 0 ] || kiln_ticker
+  kiln_count=$((kiln_count + 1))
+  echo $kiln_count >&8
   exec 6<"$kiln_a.out" 7<"$kiln_a.err"
-  kiln_count=$((kiln_count + 1)) kiln_turn=0 kiln_tick=
-  kiln_bell
-  [ -n "$kiln_give" ] && printf '%s\n' "$kiln_give" >"$kiln_s/i"
+  if [ -n "$kiln_give" ]; then
+    # The shell may hang on its pipe still, if the end before was seen without it.
+    exec 4<>"$kiln_s/o"
+    printf '%s\n' "$kiln_give" >"$kiln_s/i"
+    exec 4<&-
+    # Whoever misses another end than the usual one is woken.
+    [ -e "$kiln_a.code.0" ] || read -r kiln_n <"$kiln_s/o"
+  fi
   while :; do
     kiln_last=
     # What was printed before the end is in the files when the end can be seen.
@@ -131,20 +128,15 @@ kiln_follow() {
     [ -s "$kiln_a.out" ] && cat <&6
     [ -s "$kiln_a.err" ] && cat <&7 >&9
     [ $kiln_last ] && break
-    [ "$kiln_tick" ] || kiln_pause
-    while read -r kiln_e kiln_n <&5 && [ "$kiln_n" != $kiln_count ]; do :; done
-    case $kiln_e in
-    # A shell that waited from before is not the end of this command.
-    end) kiln_over || kiln_bell ;;
-    *) wait $kiln_tick; kiln_tick= ;;
-    esac
+    read -r kiln_n <"$kiln_s/o"
   done
-  kill $kiln_bell $kiln_tick
-  wait $kiln_bell $kiln_tick
+  echo $kiln_count 1<>"$kiln_s/w$$"
   exec 6<&- 7<&-
 }
 # Whether the command is over. Sets kiln_code if it has one.
 kiln_over() {
+  kiln_code=0
+  [ -e "$kiln_a.code.0" ] && return
   set -- "$kiln_a".code.*
   kiln_code=${1##*.code.}
   [ -e "$1" ] && return
@@ -153,7 +145,29 @@ kiln_over() {
   [ "$kiln_l" = "$kiln_a" ] && kiln_code=$kiln_n
   return 0
 }
-# Wakes us after a while: soon at first, and less often later.
+# Starts who wakes us while we follow a command: soon at first, and less often later. Descriptor 8
+# tells it the number of each command, and a file that of the last one that is done.
+kiln_ticker() {
+  mkfifo "$kiln_s/e$$"
+  exec 8<>"$kiln_s/e$$"
+  {
+    # It sees our end by that of the pipe.
+    exec </dev/null >/dev/null 9>&- 7<"$kiln_s/e$$" 8>&-
+    while read -r kiln_count <&7; do
+      kiln_turn=0
+      while kiln_waits; do
+        kiln_pause
+        # This takes until we wait, or another one does.
+        kiln_waits && { :; } >"$kiln_s/o"
+      done
+    done
+  } &
+}
+kiln_waits() {
+  kiln_n=
+  { read -r kiln_n <"$kiln_s/w$$"; }
+  [ "${kiln_n:-0}" -lt $kiln_count ] && kill -0 $$
+}
 kiln_pause() {
   kiln_turn=$((kiln_turn + 1))
   if [ $kiln_turn -lt 10 ]; then
@@ -163,12 +177,7 @@ kiln_pause() {
   else
     kiln_n=0.2
   fi
-  {
-    exec </dev/null >/dev/null 9>&-
-    sleep $kiln_n || sleep 1
-    echo "tick $kiln_count" >&5
-  } &
-  kiln_tick=$!
+  sleep $kiln_n || sleep 1
 }
 # Tells how the command ended, and what its files say: the same each time.
 kiln_tell() {
