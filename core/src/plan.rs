@@ -314,6 +314,13 @@ impl Plan {
         self.steps.iter().any(step) || self.boxes.values().any(|b| b.mounts.iter().any(mount))
     }
 
+    /// Whether any port of a box is published where other machines may reach it: at an address of the
+    /// host that is not its loopback. A server refuses that.
+    pub fn opens_ports(&self) -> bool {
+        let open = |port: &Port| !port.address().to_canonical().is_loopback();
+        self.boxes.values().any(|spec| spec.ports.iter().any(open))
+    }
+
     /// Whether any step works on a container that is not one of the build's own boxes: on a server
     /// that is everybody's.
     pub fn uses_host_containers(&self) -> bool {

@@ -338,6 +338,47 @@ fn what_a_planner_may_not_is_refused() {
 }
 
 #[test]
+fn ports_that_other_machines_reach_are_refused_where_paths_of_the_host_are() {
+    kiln_conformance::run("ports", async {
+        let m = Machine::new();
+        let local = Engine::builder().toolbox(Toolbox::clone(m.engine.tools()));
+        let (engine, local) = (with_words(&m), local.allow_local_paths(true).build());
+        let addresses = [
+            (None, true),
+            (Some("127.0.0.1"), true),
+            (Some("127.8.8.8"), true),
+            (Some("::1"), true),
+            (Some("::ffff:127.0.0.1"), true),
+            (Some("0.0.0.0"), false),
+            (Some("::"), false),
+            (Some("192.168.1.1"), false),
+            (Some("::ffff:10.0.0.1"), false),
+        ];
+        for (address, allowed) in addresses {
+            let mut plan = Plan::builder();
+            let mut spec = BoxSpec::new(image("busybox"));
+            let at = address.map(|a| a.parse().unwrap());
+            spec.ports.push(kiln::Port::new(80));
+            spec.ports.push(kiln::Port { address: at, ..kiln::Port::new(81) });
+            plan.add_box(main_box(), spec);
+            plan.step(exec("a", "true"));
+            let plan = plan.finish().unwrap();
+            local.accept(Submission::new(plan.clone())).await.unwrap();
+            let accepted = engine.accept(Submission::new(plan.clone())).await;
+            assert_eq!(accepted.is_ok(), allowed, "{address:?}");
+            let settings = serde_json::json!({"plan": plan});
+            let (build, outcome) = engine.run(asking(settings)).await.unwrap();
+            assert_eq!(outcome == Outcome::Succeeded, allowed, "{address:?}");
+            let Err(refused) = accepted else { continue };
+            let view = engine.view(&build).await.unwrap();
+            let failed = view.step("plan").unwrap().failure.clone().unwrap();
+            assert_eq!((refused.kind(), failed.kind), (ErrorKind::Denied, ErrorKind::Denied));
+            assert!(failed.message.contains("port"), "{}", failed.message);
+        }
+    });
+}
+
+#[test]
 fn what_goes_quiet_is_stopped_and_what_talks_is_not() {
     kiln_conformance::run("quiet", async {
         let m = Machine::new();

@@ -89,8 +89,9 @@ impl Submission {
 impl Engine {
     /// Accepts a build. From here on it survives a crash of this process, if the store does.
     ///
-    /// `AlreadyExists` if there is a build of that id; `Invalid` if a cache may have it; `Denied` if the plan names paths of the
-    /// host and this engine does not allow it.
+    /// `AlreadyExists` if there is a build of that id; `Invalid` if a cache may have it; `Denied` if
+    /// the plan names paths of the host, or opens ports to other machines, and this engine does not
+    /// allow it.
     pub async fn accept(&self, submission: Submission) -> Result<BuildId> {
         let Submission { plan, id, owner, labels, by, reuse } = submission;
         if plan.uses_local_paths() && !self.policy.local_paths {
@@ -99,6 +100,12 @@ impl Engine {
                 "Engine::accept",
                 "the plan names a path of the host, and this engine does not allow that",
             ));
+        }
+        if plan.opens_ports() && !self.policy.local_paths {
+            let message =
+                "the plan opens a port to other machines, and this engine does not allow that";
+            return Err(Error::new(ErrorKind::Denied, "Engine::accept", message)
+                .hint("Leave out the address of the port: then it is 127.0.0.1."));
         }
         let id = id.unwrap_or_else(BuildId::random);
         if CacheKey::is_reserved(&id) {

@@ -46,6 +46,7 @@ fn check(plan: &Plan, local_paths: bool) -> Result<()> {
     };
     match local_paths {
         false if plan.uses_local_paths() => no("a path of the host"),
+        false if plan.opens_ports() => no("a port that other machines may reach"),
         false if plan.uses_host_containers() => no("a container of the host"),
         _ => Ok(()),
     }
