@@ -2,6 +2,7 @@
 
 mod attach;
 mod boxes;
+mod deaths;
 mod exec;
 mod handle;
 mod links;
@@ -50,13 +51,15 @@ pub struct DockerRuntime {
     home: HomeId,
     turns: Arc<Mutex<HashMap<String, Weak<AsyncMutex<()>>>>>,
     hands: session::Hands,
+    deaths: deaths::Deaths,
 }
 
 impl DockerRuntime {
     /// A runtime of an engine for the builds of a home, with the host's own registry logins.
     pub fn new(client: DockerClient, home: HomeId) -> Self {
         let logins = CredentialStore::new(client.config().config_dir.clone());
-        Self { client, logins, home, turns: Arc::default(), hands: Default::default() }
+        let (turns, hands, deaths) = Default::default();
+        Self { client, logins, home, turns, hands, deaths }
     }
 
     fn place(&self, build: &BuildId, in_box: &BoxName) -> Place {
@@ -79,11 +82,19 @@ impl DockerRuntime {
 #[async_trait]
 impl Runtime for DockerRuntime {
     async fn start(&self, cx: &StepCx, name: &BoxName, spec: &BoxSpec) -> Result<BoxHandle> {
-        boxes::start(self, cx, &self.place(&cx.key.build, name), spec).await
+        let place = self.place(&cx.key.build, name);
+        let handle = boxes::start(self, cx, &place, spec).await?;
+        if !spec.services.is_empty() {
+            let container = Handle::read(&handle)?.container;
+            self.deaths.watch(&self.client, &place, spec, &container);
+        }
+        Ok(handle)
     }
 
     async fn exec(&self, cx: &StepCx, in_box: &BoxHandle, command: &Command) -> Result<Exit> {
-        exec::exec(self, cx, &Handle::read(in_box)?, command).await
+        let handle = Handle::read(in_box)?;
+        let work = exec::exec(self, cx, &handle, command);
+        self.deaths.beside(&self.client, &cx.log, &handle.container, work).await
     }
 
     async fn has(&self, key: &StepKey) -> Result<bool> {
@@ -123,6 +134,7 @@ impl Runtime for DockerRuntime {
 
     async fn sweep(&self, build: &BuildId) -> Result<()> {
         self.hands.forget(build);
+        self.deaths.forget(build);
         sweep::sweep(self, build).await
     }
 }

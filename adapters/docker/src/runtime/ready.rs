@@ -4,6 +4,7 @@
 //! open, and any other when it has run for a moment.
 
 use super::DockerRuntime;
+use crate::client::DockerClient;
 use bollard::{
     exec::CreateExecOptions,
     models::{ContainerInspectResponse, HealthStatusEnum},
@@ -165,6 +166,22 @@ async fn reachable(found: &ContainerInspectResponse, ports: &BTreeSet<u16>) -> B
     open
 }
 
+/// The last lines of a service; as many as come soon.
+pub(super) async fn last_lines(client: &DockerClient, id: &str) -> String {
+    let options = LogsOptions {
+        stdout: true,
+        stderr: true,
+        tail: LAST_LINES.to_owned(),
+        ..LogsOptions::default()
+    };
+    let mut lines = client.docker().logs(id, Some(options)).take(200);
+    let mut text = String::new();
+    while let Ok(Some(Ok(line))) = timeout(Duration::from_secs(5), lines.next()).await {
+        text.push_str(&String::from_utf8_lossy(&line.into_bytes()));
+    }
+    text
+}
+
 /// An error about a service, whose last lines go to the log.
 async fn dead(
     runtime: &DockerRuntime,
@@ -173,17 +190,7 @@ async fn dead(
     id: &str,
     message: String,
 ) -> Error {
-    let options = LogsOptions {
-        stdout: true,
-        stderr: true,
-        tail: LAST_LINES.to_owned(),
-        ..LogsOptions::default()
-    };
-    let mut lines = runtime.client.docker().logs(id, Some(options)).take(200);
-    let mut text = String::new();
-    while let Ok(Some(Ok(line))) = timeout(Duration::from_secs(5), lines.next()).await {
-        text.push_str(&String::from_utf8_lossy(&line.into_bytes()));
-    }
+    let text = last_lines(&runtime.client, id).await;
     for line in text.lines() {
         cx.log.line(format!("{name} | {line}"));
     }

@@ -1,7 +1,7 @@
 //! Services beside a box.
 
-use crate::parts::{Bench, bench, busybox, name};
-use kiln::{BoxSpec, ErrorKind, ImageRef, ServiceSpec, port::Runtime};
+use crate::parts::{Bench, bench, beside, busybox, name};
+use kiln::{BoxSpec, Command, ErrorKind, ImageRef, ServiceSpec, SessionName, port::Runtime};
 use kiln_conformance::step::TestStep;
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,96 @@ async fn a_service_that_dies_is_quoted() {
     assert!(told.contains("service: db") && told.contains("exit code 3"), "{told}");
     let text = step.text().await;
     assert!(text.contains("db | no space for tables\ndb | giving up\n"), "{text}");
+}
+
+const DYING: &str =
+    "echo starting; until [ -e /die ]; do sleep 0.1; done; echo out of pages >&2; exit 4";
+
+/// Lets a service die.
+async fn kill(bench: &Bench, step: &TestStep, service: &str) {
+    let label = format!("dev.kiln.build={}", step.key.build);
+    for id in bench.labelled(&label).await {
+        let found = bench.docker.inspect_container(&id, None).await.unwrap();
+        let labels = found.config.and_then(|c| c.labels).unwrap_or_default();
+        if labels["dev.kiln.service"] == service {
+            let mut tar = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, "die", std::io::empty()).unwrap();
+            let options = bollard::query_parameters::UploadToContainerOptions {
+                path: "/".to_owned(),
+                ..Default::default()
+            };
+            let body = bollard::body_full(tar.into_inner().unwrap().into());
+            bench.docker.upload_to_container(&id, Some(options), body).await.unwrap();
+            return;
+        }
+    }
+    panic!("there is no service {service}");
+}
+
+const TOLD: &str =
+    "warning: the service db ended with exit code 4\ndb | starting\ndb | out of pages\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_dies_during_a_command_is_told_once() {
+    let Some(bench) = bench("a_service_that_dies_during_a_command_is_told_once").await else {
+        return;
+    };
+    let live = service(&bench.shell, "sleep 1000");
+    let spec = with(&bench, [("db", service(&bench.shell, DYING)), ("idle", live)]);
+    let mut first = TestStep::new();
+    let in_box = bench.start(&first, &spec).await;
+    assert_eq!(bench.says(&first, &in_box, "echo well").await, "well\n");
+    // The command goes on until the end of the service is in its log.
+    let waits = Command::script("until [ -e /tmp/told ]; do sleep 0.1; done; echo end");
+    let cx = first.cx().clone();
+    let (ended, ()) = tokio::join!(bench.runtime.exec(&cx, &in_box, &waits), async {
+        kill(&bench, &first, "db").await;
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !first.text().await.contains("out of pages") {
+            assert!(Instant::now() < patience, "nothing was told");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bench.says(&first, &in_box, "touch /tmp/told").await;
+    });
+    assert_eq!(ended.unwrap().code, 0);
+    let text = first.text().await;
+    assert!(text.ends_with(&format!("{TOLD}end\n")), "{text}");
+    let mut later = beside(&first, 78);
+    bench.start(&later, &spec).await;
+    let exit = bench.runtime.exec(later.cx(), &in_box, &Command::script("exit 1")).await.unwrap();
+    assert_eq!(exit.code, 1);
+    let text = later.text().await;
+    assert!(!text.contains("warning"), "{text}");
+}
+
+/// What fails for want of a service says so, by another process too, and in a session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_fails_tells_of_a_service_that_died() {
+    let Some(bench) = bench("a_command_that_fails_tells_of_a_service_that_died").await else {
+        return;
+    };
+    let spec = with(&bench, [("db", service(&bench.shell, DYING))]);
+    let step = TestStep::new();
+    let in_box = bench.start(&step, &spec).await;
+    kill(&bench, &step, "db").await;
+    let mut plain = beside(&step, 5);
+    // Its name is known as long as it runs.
+    let script =
+        Command::script("while nc -z -w 9 db 9 2>&1 | grep refused; do sleep 0.1; done; exit 1");
+    let exit = bench.runtime.exec(plain.cx(), &in_box, &script).await.unwrap();
+    assert_eq!(exit.code, 1);
+    let text = plain.text().await;
+    assert!(text.contains(TOLD), "{text}");
+    let another = bench.another();
+    let mut session = beside(&step, 6);
+    another.start(session.cx(), &name("main"), &spec).await.unwrap();
+    let command = Command::in_session(SessionName::new("main").unwrap(), "false");
+    another.exec(session.cx(), &in_box, &command).await.unwrap();
+    let text = session.text().await;
+    assert!(text.contains(TOLD), "{text}");
 }
 
 /// Images expose ports that they open only as they are configured.
