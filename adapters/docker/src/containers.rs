@@ -3,6 +3,7 @@
 use crate::{
     builder::with_tag,
     client::DockerClient,
+    error::is_below_a_file,
     labels::{BOX, BUILD, HOME, HomeId, Place, SERVICE, USER},
 };
 use async_trait::async_trait;
@@ -247,6 +248,10 @@ impl Containers for DockerContainers {
         let first = match chunks.next().await {
             Some(Ok(first)) => first,
             None => return Ok(stream::empty().boxed()),
+            Some(Err(e)) if is_below_a_file(&e) => {
+                let message = "there is no such path: a part of it is a file";
+                return Err(Error::new(ErrorKind::NotFound, OP, message).with("path", path));
+            }
             Some(Err(e)) => return Err(client.error(OP, e).with("path", path)),
         };
         let rest = chunks.map(move |chunk| chunk.map_err(|e| client.error(OP, e)));

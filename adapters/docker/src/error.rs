@@ -47,6 +47,17 @@ pub(crate) fn translate(op: &'static str, e: Vendor) -> Error {
     }
 }
 
+/// Whether an engine means that a path of a container goes on below a file: it calls that its own
+/// fault, and not that the path is not there.
+pub(crate) fn is_below_a_file(e: &Vendor) -> bool {
+    match e {
+        Vendor::DockerResponseServerError { status_code: 500, message } => {
+            message.trim_end().ends_with(": not a directory")
+        }
+        _ => false,
+    }
+}
+
 fn io(op: &'static str, e: &std::io::Error) -> Error {
     let inner = e.get_ref();
     if let Some(e) = inner.and_then(|i| i.downcast_ref::<rustls::Error>()) {

@@ -8,6 +8,7 @@
 
 mod commands;
 mod commits;
+mod keeps;
 mod kills;
 mod parts;
 mod pulls;
