@@ -4,6 +4,7 @@ mod accept;
 mod ask;
 mod attach;
 mod build;
+mod caches;
 mod cancel;
 mod drive;
 mod keep;
@@ -14,6 +15,7 @@ mod work;
 
 pub use accept::Submission;
 pub use build::EngineBuilder;
+pub use caches::{CacheLimits, KeptCache};
 pub use work::Worker;
 
 use crate::{

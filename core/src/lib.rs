@@ -25,7 +25,7 @@ pub mod view;
 pub use crate::{
     courier::{Courier, Notifiers, Outbox},
     cx::{CancelToken, LogWriter, StepCx, StepLog, StepSecrets, StopReason},
-    engine::{Engine, EngineBuilder, Submission, Worker},
+    engine::{CacheLimits, Engine, EngineBuilder, KeptCache, Submission, Worker},
     error::{Error, ErrorKind, Result, Status},
     event::{
         Actor, Artifact, CancelCause, Event, Failure, FailureClass, Image, Outcome, Output,

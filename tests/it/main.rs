@@ -8,6 +8,7 @@
 )]
 
 mod archive;
+mod caches;
 mod cancel;
 mod courier;
 mod drive;

@@ -98,6 +98,7 @@ pub fn router(api: AgentApi) -> Router {
         .route("/agent/v1/summaries", post(index::list))
         .route(&build("artifact"), get(artifacts::get).put(artifacts::put))
         .route(&build("artifacts"), get(artifacts::list).delete(artifacts::forget))
+        .route("/agent/v1/caches", get(artifacts::caches))
         .route("/agent/v1/secret", post(secrets::reveal))
         .route("/agent/v1/{*rest}", any(missing))
         // Of these routes alone: others may be served beside them.

@@ -161,6 +161,11 @@ pub(crate) struct ArtifactsTold {
     pub(crate) artifacts: Vec<Artifact>,
 }
 
+#[derive(Debug, Serialize)]
+pub(crate) struct CachesTold {
+    pub(crate) caches: Vec<BuildId>,
+}
+
 /// Asks for a secret, for one of the builds that are shown.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RevealAsk {

@@ -35,7 +35,7 @@ impl Access for One {
 }
 
 /// Every route, with the method it has.
-const ROUTES: [(&str, &str); 26] = [
+const ROUTES: [(&str, &str); 27] = [
     ("POST", "lease"),
     ("POST", "renew"),
     ("POST", "settle"),
@@ -61,6 +61,7 @@ const ROUTES: [(&str, &str); 26] = [
     ("GET", "builds/B/artifact?name=a"),
     ("PUT", "builds/B/artifact?name=a"),
     ("GET", "builds/B/artifacts"),
+    ("GET", "caches"),
     ("POST", "secret"),
 ];
 

@@ -12,7 +12,7 @@ use crate::{
 use async_trait::async_trait;
 use futures::StreamExt;
 use kiln::{
-    Artifact, BuildId, Digest, Error, ErrorKind, Result,
+    Artifact, BuildId, CacheKey, Digest, Error, ErrorKind, Result,
     port::{ArtifactKey, ArtifactStore, ByteStream},
 };
 use sha2::{Digest as _, Sha256};
@@ -168,6 +168,25 @@ fn list(directory: &Path, build: &BuildId) -> io::Result<Vec<Artifact>> {
     Ok(found.into_iter().map(|(artifact, _)| artifact).collect())
 }
 
+/// The caches that have a file.
+fn caches(directory: &Path) -> io::Result<Vec<BuildId>> {
+    let above = Dir::open(directory)?;
+    let mut caches = Vec::new();
+    for name in above.names()? {
+        let Some(cache) = BuildId::new(name).ok().filter(CacheKey::is_reserved) else { continue };
+        let files = match above.sub(cache.as_str()) {
+            // It is being forgotten.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            dir => dir?.some()?,
+        };
+        if !files.is_empty() {
+            caches.push(cache);
+        }
+    }
+    caches.sort();
+    Ok(caches)
+}
+
 /// What a trailer would say of an artifact of version 1.
 fn sum(mut file: &File, name: &str) -> io::Result<Trailer> {
     let (mut hash, mut bytes) = (Sha256::new(), 0);
@@ -238,5 +257,11 @@ impl ArtifactStore for FileArtifacts {
             removed.map_err(|e| translate(OP, &directory.join(build.as_str()), e))
         })
         .await
+    }
+
+    async fn caches(&self) -> Result<Vec<BuildId>> {
+        const OP: &str = "ArtifactStore::caches";
+        let directory = self.directory.clone();
+        blocking(OP, move || caches(&directory).map_err(|e| translate(OP, &directory, e))).await
     }
 }

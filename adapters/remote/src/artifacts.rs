@@ -2,7 +2,7 @@ use crate::{
     ask::Ask,
     client::RemoteClient,
     error::{of_answer, of_network},
-    wire::{ArtifactTold, ArtifactsTold},
+    wire::{ArtifactTold, ArtifactsTold, CachesTold},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -208,6 +208,11 @@ impl ArtifactStore for RemoteArtifacts {
     async fn forget(&self, build: &BuildId) -> Result<()> {
         let path = ["builds", build.as_str(), "artifacts"];
         self.0.ask("ArtifactStore::forget", Method::DELETE, &path).of(build).done().await
+    }
+
+    async fn caches(&self) -> Result<Vec<BuildId>> {
+        let ask = self.0.ask("ArtifactStore::caches", Method::GET, &["caches"]);
+        Ok(ask.told::<CachesTold>().await?.caches)
     }
 }
 

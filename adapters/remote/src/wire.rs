@@ -120,6 +120,11 @@ pub(crate) struct ArtifactsTold {
     pub(crate) artifacts: Vec<Artifact>,
 }
 
+#[derive(Deserialize)]
+pub(crate) struct CachesTold {
+    pub(crate) caches: Vec<BuildId>,
+}
+
 #[derive(Serialize)]
 pub(crate) struct RevealAsk<'a> {
     pub(crate) owner: &'a Owner,

@@ -9,17 +9,21 @@ use crate::{
     config::S3Config,
     credentials::Credentials,
     download,
+    keys::Keys,
     record::{self, Record},
     upload::{self, Uploaded},
 };
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use kiln::{
-    Artifact, BuildId, Error, ErrorKind, Result,
+    Artifact, BuildId, CacheKey, Error, ErrorKind, Result,
     port::{ArtifactKey, ArtifactStore, ByteStream},
 };
 use object_store::path::Path;
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 /// How many small requests of one call are on their way at once.
 const AT_ONCE: usize = 16;
@@ -170,5 +174,24 @@ impl ArtifactStore for S3Artifacts {
         self.remove(OP, records).await?;
         let contents = self.keys(OP, &self.client.keys.contents(build)).await?;
         self.remove(OP, contents).await
+    }
+
+    async fn caches(&self) -> Result<Vec<BuildId>> {
+        const OP: &str = "ArtifactStore::caches";
+        let keys = &self.client.keys;
+        let mut objects = self.client.list_after(OP, keys.all(), &keys.before_caches());
+        let mut caches = BTreeSet::new();
+        while let Some(object) = objects.try_next().await? {
+            let Some(build) = keys.build_of(&object.location) else { continue };
+            if CacheKey::is_reserved(&build) {
+                // A content alone is what an upload left, or is about to give a record.
+                if object.location.prefix_matches(&keys.records(&build)) {
+                    caches.insert(build);
+                }
+            } else if Keys::is_after_caches(&build) {
+                break;
+            }
+        }
+        Ok(caches.into_iter().collect())
     }
 }

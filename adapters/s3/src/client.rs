@@ -153,6 +153,18 @@ impl Client {
         let wrong = move |e| translate(op, &shown, e).with("bucket", &bucket);
         self.once.list(Some(key)).map_err(wrong).boxed()
     }
+
+    /// The objects below a key whose keys come after another, in their order.
+    pub(crate) fn list_after(
+        &self,
+        op: &'static str,
+        key: &Path,
+        after: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (shown, bucket) = (key.to_string(), self.bucket.clone());
+        let wrong = move |e| translate(op, &shown, e).with("bucket", &bucket);
+        self.once.list_with_offset(Some(key), after).map_err(wrong).boxed()
+    }
 }
 
 fn options(config: &S3Config) -> Result<ClientOptions> {

@@ -13,6 +13,9 @@ const CONTENTS: &str = "contents";
 /// Uploads on their way. No build id begins so.
 const UPLOADS: &str = "_uploads";
 
+/// What the ids of caches begin with.
+const CACHES: &str = "cache-";
+
 /// Makes the keys below a prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys(Path);
@@ -55,6 +58,17 @@ impl Keys {
     /// The note of an upload.
     pub(crate) fn upload(&self, id: &str) -> Path {
         self.uploads().join(id)
+    }
+
+    /// A key that sorts before those of all caches, and behind most others: a bucket may have very
+    /// many.
+    pub(crate) fn before_caches(&self) -> Path {
+        self.0.clone().join(CACHES)
+    }
+
+    /// Whether the keys of a build come after those of all caches, so that no cache is to follow.
+    pub(crate) fn is_after_caches(build: &BuildId) -> bool {
+        build.as_str() > CACHES && !build.as_str().starts_with(CACHES)
     }
 
     /// The build whose content this is, if it is one.

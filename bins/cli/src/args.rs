@@ -201,12 +201,14 @@ impl Command {
             Self::Build(args) => {
                 let home = Home::open_to_build(place, args.context_max, None)?;
                 home.tell_of_interrupted().await;
+                home.tidy_caches().await;
                 building::build(&home, args).await
             }
             Self::Run(args) => {
                 let registry = args.work.steps_registry.as_deref();
                 let home = Home::open_to_build(place, args.work.context_max, registry)?;
                 home.tell_of_interrupted().await;
+                home.tidy_caches().await;
                 pipelines::run(&home, *args).await
             }
             Self::Resume(args) => {

@@ -1,7 +1,7 @@
 //! The data directory, and the engine over it.
 
 use crate::{args::Place, build::GivenSecrets, planner, print};
-use kiln::{BuildId, Engine, Error, ErrorKind, Result, port::Index};
+use kiln::{BuildId, CacheLimits, Engine, Error, ErrorKind, Result, port::Index};
 use kiln_archive::{ArchiveConfig, ArchiveSource};
 use kiln_docker::{
     DockerBuilder, DockerClient, DockerConfig, DockerContainers, DockerRegistry, DockerRuntime,
@@ -285,6 +285,13 @@ impl Home {
         }
         if let Err(e) = self.sweep().await {
             print::note(format!("warning: what a dead build left could not be removed: {e}"));
+        }
+    }
+
+    /// Forgets caches that nobody uses or that there is no room for, without a word.
+    pub(crate) async fn tidy_caches(&self) {
+        if let Err(e) = self.engine.prune_caches(&CacheLimits::default()).await {
+            print::note(format!("warning: old caches could not be forgotten: {e}"));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     print, text,
 };
 use kiln::{
-    Phase, Result,
+    CacheLimits, KeptCache, Phase, Result,
     port::{BuildFilter, BuildSummary, Page, PageToken, Runtime},
 };
 use kiln_docker::Leftover;
@@ -43,6 +43,7 @@ pub(crate) async fn prune(home: &Home, args: PruneArgs) -> Result<Exit> {
             ));
         }
     }
+    let caches = caches(home, &args).await?;
     if !args.dry_run {
         home.sweep().await?;
     }
@@ -54,7 +55,7 @@ pub(crate) async fn prune(home: &Home, args: PruneArgs) -> Result<Exit> {
     let freed = before.saturating_sub(bytes_below(&home.dir));
     if args.json {
         let line = serde_json::json!({
-            "builds": old.len(), "of": finished.len(), "leftovers": left,
+            "builds": old.len(), "of": finished.len(), "caches": caches, "leftovers": left,
             "freed_bytes": freed, "dry_run": args.dry_run,
         });
         print::json("total", line);
@@ -64,9 +65,41 @@ pub(crate) async fn prune(home: &Home, args: PruneArgs) -> Result<Exit> {
             true => String::new(),
             false => format!(", {} freed", text::bytes(freed)),
         };
-        print::note(format!("{word} {} of {} finished builds{freed}", old.len(), finished.len()));
+        let caches = match caches {
+            0 => String::new(),
+            1 => " and a cache".to_owned(),
+            n => format!(" and {n} caches"),
+        };
+        let (old, all) = (old.len(), finished.len());
+        print::note(format!("{word} {old} of {all} finished builds{caches}{freed}"));
     }
     Ok(Exit::Fine)
+}
+
+/// Forgets caches that nobody uses or that there is no room for; returns how many.
+async fn caches(home: &Home, args: &PruneArgs) -> Result<usize> {
+    let limits = match args.caches {
+        true => CacheLimits { unused_max: Duration::ZERO, bytes_max: 0 },
+        false => CacheLimits::default(),
+    };
+    let caches = match args.dry_run {
+        true => home.engine.surplus_caches(&limits).await?,
+        false => home.engine.prune_caches(&limits).await?,
+    };
+    for KeptCache { id, named, bytes, used_at } in &caches {
+        let name = named.as_ref().map(|(_, name)| name.as_str());
+        if args.json {
+            let line = serde_json::json!({
+                "cache": id, "name": name, "bytes": bytes, "used_at": used_at,
+                "forgotten": !args.dry_run,
+            });
+            print::json("cache", line);
+        } else {
+            let name = text::plain(name.unwrap_or(id.as_str()));
+            print::result(format!("cache  {name}  {}", text::bytes(*bytes)));
+        }
+    }
+    Ok(caches.len())
 }
 
 /// Sweeps what builds that are over, or that nobody knows any more, left in the engine; returns of

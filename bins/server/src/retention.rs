@@ -1,4 +1,4 @@
-//! Which builds are forgotten, and when.
+//! Which builds and caches are forgotten, and when.
 
 mod judge;
 mod room;
@@ -8,13 +8,15 @@ pub(crate) use room::Room;
 use crate::config::Config;
 use judge::{Judge, Kept};
 use kiln::{
-    BuildId, Engine, Phase, Result,
+    BuildId, Engine, KeptCache, Phase, Result,
     port::{BuildFilter, BuildSummary, Page, PageToken},
 };
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// How many builds are looked at together.
 const PAGE: usize = 500;
+/// How often caches are looked at, at most: each costs a few requests.
+const CACHES_EVERY: Duration = Duration::from_secs(600);
 
 /// Looks again and again, and forgets what is no longer to be kept.
 pub(crate) async fn keep(config: Config, engine: Engine, room: Room) {
@@ -26,6 +28,24 @@ pub(crate) async fn keep(config: Config, engine: Engine, room: Room) {
             Err(e) => tracing::warn!(error = ?e, "old builds are looked for again"),
         }
         tokio::time::sleep(Duration::from_secs(config.retention.every_seconds.0)).await;
+    }
+}
+
+/// Looks again and again, and forgets caches that nobody uses or that there is no room for.
+pub(crate) async fn keep_caches(config: Config, engine: Engine) {
+    let limits = config.retention.caches.limits();
+    let every = Duration::from_secs(config.retention.every_seconds.0).max(CACHES_EVERY);
+    loop {
+        match engine.prune_caches(&limits).await {
+            Ok(caches) => {
+                for KeptCache { id, named, bytes, .. } in caches {
+                    let owner = named.map(|(owner, _)| owner.to_string()).unwrap_or_default();
+                    tracing::info!(target: "kiln::audit", cache = %id, owner, bytes, "forgotten");
+                }
+            }
+            Err(e) => tracing::warn!(error = ?e, "old caches are looked for again"),
+        }
+        tokio::time::sleep(every).await;
     }
 }
 

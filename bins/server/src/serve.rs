@@ -169,6 +169,7 @@ fn beside(config: &Config, parts: &Parts, stop: &CancelToken) -> JoinSet<()> {
     if config.retention.is_limited() {
         beside.spawn(retention::keep(config.clone(), parts.engine.clone(), parts.room.clone()));
     }
+    beside.spawn(retention::keep_caches(config.clone(), parts.engine.clone()));
     beside
 }
 

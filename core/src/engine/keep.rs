@@ -1,5 +1,6 @@
 //! What a build leaves: directories of boxes as artifacts, and caches for later builds.
 
+use super::caches;
 use crate::{
     BuildState, CacheKey, ContainerRef, Error, ErrorKind, Op, Output, RelPath, Result, StepCx,
     port::{ArtifactKey, ByteStream},
@@ -50,6 +51,7 @@ pub(super) async fn perform(
             Op::Save { cache, in_box, path, bytes_max } => {
                 let to = Archive { key: at(cache, cx), bytes_max: *bytes_max, op: "Engine::save" };
                 let container = ContainerRef::Box(in_box.clone());
+                caches::note(tools, &cx.owner, cache).await;
                 // Nothing of where it was, so that it can be put anywhere.
                 let inside = format!("{}/.", path.trim_end_matches('/'));
                 let archive = tools.containers()?.read(&cx.key.build, &container, &inside).await?;
@@ -64,6 +66,7 @@ pub(super) async fn perform(
                 if bytes > from.bytes_max {
                     return Err(too_large(&from, "the cache"));
                 }
+                caches::note(tools, &cx.owner, cache).await;
                 let spec = &state.plan().boxes()[in_box];
                 tools.runtime()?.start(cx, in_box, spec).await?;
                 let archive = match tools.artifacts.get(&from.key).await {

@@ -1,6 +1,6 @@
 use super::{lock, sha256};
 use crate::{
-    Artifact, BuildId, Error, ErrorKind, RelPath, Result,
+    Artifact, BuildId, CacheKey, Error, ErrorKind, RelPath, Result,
     port::{ArtifactKey, ArtifactStore, ByteStream},
 };
 use async_trait::async_trait;
@@ -55,5 +55,9 @@ impl ArtifactStore for MemoryArtifacts {
     async fn forget(&self, build: &BuildId) -> Result<()> {
         lock(&self.0).remove(build);
         Ok(())
+    }
+
+    async fn caches(&self) -> Result<Vec<BuildId>> {
+        Ok(lock(&self.0).keys().filter(|build| CacheKey::is_reserved(build)).cloned().collect())
     }
 }

@@ -43,4 +43,8 @@ pub trait ArtifactStore: Debug + Send + Sync + 'static {
 
     /// Removes all artifacts of a build; of one nobody knows too.
     async fn forget(&self, build: &BuildId) -> Result<()>;
+
+    /// The ids of caches ([`CacheKey::is_reserved`](crate::CacheKey::is_reserved)) of which anything
+    /// is kept, in order; never those of builds.
+    async fn caches(&self) -> Result<Vec<BuildId>>;
 }

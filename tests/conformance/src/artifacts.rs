@@ -6,7 +6,7 @@ use crate::{Fresh, helpers::expect_kind, poll_times, sample::build};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use kiln::{
-    Error, ErrorKind, RelPath,
+    BuildId, CacheKey, Error, ErrorKind, Owner, RelPath,
     port::{ArtifactKey, ArtifactStore, ByteStream},
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +30,7 @@ macro_rules! artifacts_suite {
             names_that_are_alike_do_not_mix
             forgetting_is_thorough_and_repeatable
             an_artifact_has_a_name
+            caches_are_listed_and_builds_are_not
             artifacts_outlive_the_process
         }
     };
@@ -230,6 +231,37 @@ pub async fn an_artifact_has_a_name<A: ArtifactStore + ?Sized>(store: Fresh<A>) 
     let result = store.put(&key("b", "."), body(["x"])).await;
     expect_kind(result, ErrorKind::Invalid, "an artifact without a name");
     assert_eq!(store.list(&build("b")).await.unwrap(), []);
+}
+
+/// The ids of all caches are told, in order, and those of builds are not, however alike; a forgotten
+/// one is told no more.
+pub async fn caches_are_listed_and_builds_are_not<A: ArtifactStore + ?Sized>(store: Fresh<A>) {
+    assert_eq!(store.caches().await.unwrap(), []);
+    let owner = Owner::new("ann").expect("a legal owner");
+    let cache = |name: &str| CacheKey::new(name).expect("a legal name").build(&owner);
+    let mut caches: Vec<_> = ["a", "b", "c", "d"].map(cache).into();
+    caches.sort();
+    let put = async |build: &BuildId, name: &str| {
+        let name = RelPath::new(name).expect("a path below the root");
+        let key = ArtifactKey { build: build.clone(), name };
+        store.put(&key, body(["x"])).await.expect("an artifact");
+    };
+    for build in ["A", "b", "cache", "cache-", "cache-1", "cache.x", "cache_x", "caches", "z"] {
+        put(&crate::sample::build(build), "x").await;
+    }
+    for cache in caches.iter().rev() {
+        put(cache, CacheKey::ARCHIVE).await;
+        put(cache, "dir/more").await;
+    }
+    assert_eq!(store.caches().await.unwrap(), caches);
+    let gone = caches.remove(1);
+    store.forget(&gone).await.unwrap();
+    assert_eq!(store.caches().await.unwrap(), caches);
+    // A list of one that is gone brings nothing back.
+    assert_eq!(store.list(&gone).await.unwrap(), []);
+    assert_eq!(store.caches().await.unwrap(), caches);
+    put(&gone, "used").await;
+    assert_eq!(store.caches().await.unwrap().len(), caches.len() + 1);
 }
 
 /// For durable stores: what was put is there when the store is opened again.

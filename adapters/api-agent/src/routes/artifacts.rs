@@ -4,7 +4,7 @@ use super::{Agent, Ask, Shared, id};
 use crate::{
     body,
     problem::Answer,
-    wire::{ArtifactAsk, ArtifactTold, ArtifactsTold, ForAsk},
+    wire::{ArtifactAsk, ArtifactTold, ArtifactsTold, CachesTold, ForAsk},
 };
 use axum::{
     Json,
@@ -87,4 +87,9 @@ pub(super) async fn forget(
 ) -> Answer<StatusCode> {
     shared.tools().artifacts.forget(&agent.any_build(&build)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn caches(State(shared): State<Shared>, agent: Agent) -> Answer<Json<CachesTold>> {
+    agent.expect_admin()?;
+    Ok(Json(CachesTold { caches: shared.tools().artifacts.caches().await? }))
 }

@@ -172,4 +172,8 @@ impl ArtifactStore for Lying {
     async fn forget(&self, build: &kiln::BuildId) -> Result<()> {
         self.0.forget(build).await
     }
+
+    async fn caches(&self) -> Result<Vec<kiln::BuildId>> {
+        self.0.caches().await
+    }
 }

@@ -39,15 +39,15 @@ impl Access for Names {
 }
 
 /// What outlives a server.
-struct World {
+pub(crate) struct World {
     clock: VirtualClock,
-    tools: Toolbox,
-    queue: Arc<MemoryQueue>,
+    pub(crate) tools: Toolbox,
+    pub(crate) queue: Arc<MemoryQueue>,
     fleet: Arc<MemoryFleet>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = VirtualClock::at(Timestamp(1_000_000));
         let shared = Arc::new(clock.clone());
         let log = Arc::new(MemoryLog::with_clock(shared.clone()));
@@ -78,12 +78,12 @@ impl World {
         served.listen()
     }
 
-    fn serve(&self) -> String {
+    pub(crate) fn serve(&self) -> String {
         self.serve_after(NONE)
     }
 
     /// Accepts a build whose plan names the secret `token`, and queues it.
-    async fn build(&self, owner: Owner) -> BuildId {
+    pub(crate) async fn build(&self, owner: Owner) -> BuildId {
         let engine = Engine::builder().toolbox(self.tools.clone()).build();
         let build = engine.accept(Submission::new(plan()).owner(owner.clone())).await.unwrap();
         self.queue.push(Job::new(build.clone(), owner)).await.unwrap();
@@ -103,23 +103,23 @@ fn plan() -> Plan {
 }
 
 /// An agent that is enrolled as a node of its token's name.
-struct Agent {
-    client: RemoteClient,
+pub(crate) struct Agent {
+    pub(crate) client: RemoteClient,
     node: kiln::port::Node,
 }
 
 impl Agent {
-    async fn new(url: &str, name: &str) -> Self {
+    pub(crate) async fn new(url: &str, name: &str) -> Self {
         let it = Self { client: agent(url, name, name).unwrap(), node: node(name, 9) };
         RemoteFleet::new(it.client.clone()).enrol(&it.node).await.unwrap();
         it
     }
 
-    fn queue(&self) -> RemoteQueue {
+    pub(crate) fn queue(&self) -> RemoteQueue {
         RemoteQueue::new(self.client.clone())
     }
 
-    async fn lease(&self) -> Option<Lease> {
+    pub(crate) async fn lease(&self) -> Option<Lease> {
         self.queue().lease(&self.node, TTL, NONE).await.unwrap()
     }
 
@@ -146,11 +146,11 @@ impl Agent {
 }
 
 #[track_caller]
-fn is<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind) {
+pub(crate) fn is<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind) {
     assert_eq!(result.unwrap_err().kind(), kind);
 }
 
-fn test(name: &str, work: impl Future<Output = ()>) {
+pub(crate) fn test(name: &str, work: impl Future<Output = ()>) {
     kiln_conformance::run(name, work);
 }
 

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test tells by panicking")]
 
+mod caches;
 mod fence;
 mod flaky;
 mod served;

@@ -112,6 +112,9 @@ pub(crate) struct PruneArgs {
     /// All finished builds
     #[arg(short, long, conflicts_with_all = ["older_than", "keep"])]
     pub(crate) all: bool,
+    /// All caches too, but those that were used within the last hour [default: what was not used for 30d, and the oldest beyond 10 GiB]
+    #[arg(long)]
+    pub(crate) caches: bool,
     /// Only tell what would be forgotten
     #[arg(long)]
     pub(crate) dry_run: bool,

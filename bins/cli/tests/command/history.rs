@@ -1,6 +1,7 @@
 //! Looking back, and keeping order.
 
 use crate::bench::{Bench, real};
+use kiln::port::ArtifactStore;
 
 /// Makes some failed builds without an engine; returns their ids, latest first.
 fn failures(bench: &Bench, count: usize) -> Vec<String> {
@@ -70,6 +71,45 @@ fn prune_forgets_what_it_is_told_to_and_nothing_else() {
     assert_eq!((prune(&["--all"]), left()), (2, 0));
     assert_eq!(bench.left_in("tmp"), [bench.home().join("tmp/notes.txt")]);
     assert!(bench.left_in("logs").is_empty(), "{:?}", bench.left_in("logs"));
+}
+
+#[test]
+fn caches_that_nobody_uses_are_pruned() {
+    let bench = Bench::plain();
+    let artifacts = kiln_files::FileArtifacts::open(bench.home().join("artifacts")).unwrap();
+    let owner = kiln::Owner::local();
+    let cache = |name: &str| kiln::CacheKey::new(name).unwrap().build(&owner);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let put = |build: &kiln::BuildId, name: &str, text: String| {
+        let name = kiln::RelPath::new(name).unwrap();
+        let key = kiln::port::ArtifactKey { build: build.clone(), name };
+        let body = futures::stream::iter([Ok(text.into_bytes().into())]);
+        runtime.block_on(artifacts.put(&key, Box::pin(body))).unwrap();
+    };
+    let hours_ago = |hours: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        format!(r#"{{"version":1,"at":{}}}"#, now.as_millis() as u64 - hours * 3_600_000)
+    };
+    let caches = [("old", 24 * 31), ("late", 24 * 29), ("used", 0)];
+    for (name, hours) in caches {
+        put(&cache(name), kiln::CacheKey::ARCHIVE, "some bytes".to_owned());
+        put(&cache(name), "used", hours_ago(hours));
+    }
+    let kept = || runtime.block_on(artifacts.caches()).unwrap();
+    let dry = bench.kiln(&["prune", "--dry-run", "--json"]);
+    let told = dry.json().into_iter().find(|l| l["type"] == "cache").unwrap();
+    assert_eq!(
+        (&told["cache"], &told["forgotten"]),
+        (&cache("old").as_str().into(), &false.into())
+    );
+    assert_eq!((dry.last()["caches"].as_u64(), kept().len()), (Some(1), 3));
+    let run = bench.kiln(&["prune"]);
+    assert!(run.code == 0 && run.out.contains(cache("old").as_str()), "{run:?}");
+    assert!(run.err.contains("0 of 0 finished builds and a cache"), "{run:?}");
+    assert!(!kept().contains(&cache("old")) && kept().len() == 2);
+    let all = bench.kiln(&["prune", "--caches", "--json"]);
+    assert_eq!(all.last()["caches"], 1, "{all:?}");
+    assert_eq!(kept(), [cache("used")], "it was used just now");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! How long builds are kept.
 
 use super::read::invalid;
-use kiln::{Owner, Result};
+use kiln::{CacheLimits, Owner, Result};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-/// How long finished builds are kept, with their logs and artifacts. Nothing is forgotten by
-/// default. A build is forgotten as soon as one of the limits says so.
+/// Seconds.
+const DAY: f64 = 86_400.0;
+
+/// How long finished builds are kept, with their logs and artifacts, and caches. No build is forgotten
+/// by default. A build is forgotten as soon as one of the limits says so.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retention {
@@ -24,6 +28,8 @@ pub(crate) struct Retention {
     pub(crate) disk_bytes: Option<u64>,
     /// How many seconds pass between two looks.
     pub(crate) every_seconds: EverySeconds,
+    /// How long caches are kept that pipelines left for later builds.
+    pub(crate) caches: CacheRetention,
     /// Limits of some builds, beside those of all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) rule: Vec<Rule>,
@@ -37,6 +43,32 @@ pub(crate) struct EverySeconds(pub(crate) u64);
 impl Default for EverySeconds {
     fn default() -> Self {
         Self(60)
+    }
+}
+
+/// Limits of caches, of all owners together. One that was used within the last hour is kept in any
+/// case.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CacheRetention {
+    /// How many days after its last use.
+    pub(crate) days: f64,
+    /// How many bytes all of them may have; those go first that were not used for longest.
+    pub(crate) bytes: u64,
+}
+
+impl Default for CacheRetention {
+    fn default() -> Self {
+        let CacheLimits { unused_max, bytes_max } = CacheLimits::default();
+        Self { days: unused_max.as_secs_f64() / DAY, bytes: bytes_max }
+    }
+}
+
+impl CacheRetention {
+    pub(crate) fn limits(&self) -> CacheLimits {
+        // A number of days beyond all time is for ever.
+        let unused_max = Duration::try_from_secs_f64(self.days * DAY).unwrap_or(Duration::MAX);
+        CacheLimits { unused_max, bytes_max: self.bytes }
     }
 }
 
@@ -61,7 +93,8 @@ pub(crate) struct Rule {
 
 impl Retention {
     pub(super) fn check(&self) -> Result<()> {
-        let days = self.rule.iter().map(|r| r.days).chain([self.days]).flatten();
+        let days = self.rule.iter().map(|r| r.days).chain([self.days, Some(self.caches.days)]);
+        let days = days.flatten();
         if days.into_iter().any(|d| !d.is_finite() || d < 0.0) {
             return Err(invalid("a number of days is negative, or no number"));
         }
@@ -75,7 +108,7 @@ impl Retention {
         Ok(())
     }
 
-    /// Whether anything is ever forgotten.
+    /// Whether builds are ever forgotten.
     pub(crate) fn is_limited(&self) -> bool {
         self.days.is_some()
             || self.builds.is_some()
@@ -93,6 +126,7 @@ pub(super) fn example() -> Retention {
         bytes: Some(1 << 40),
         disk_bytes: Some(1 << 40),
         every_seconds: EverySeconds::default(),
+        caches: CacheRetention::default(),
         rule: vec![Rule {
             owner: Some(Owner::local()),
             label: Some("branch=main".into()),

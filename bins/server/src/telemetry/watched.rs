@@ -112,4 +112,8 @@ impl ArtifactStore for Watched<dyn ArtifactStore> {
     async fn forget(&self, build: &BuildId) -> Result<()> {
         self.port.forget(build).await
     }
+
+    async fn caches(&self) -> Result<Vec<BuildId>> {
+        self.port.caches().await
+    }
 }

@@ -1,6 +1,7 @@
 //! What is kept, and what is forgotten.
 
 use super::{SUBMIT, Server, settings, status, stores::finished};
+use kiln::port::ArtifactStore;
 use std::{path::Path, process::Command, time::Duration};
 
 #[test]
@@ -36,6 +37,37 @@ fn a_server_that_may_keep_nothing_more_takes_no_build() {
     }
     assert!(answer.contains("\"code\":\"exhausted\""), "{answer}");
     assert!(answer.contains("retention.disk_bytes"), "{answer}");
+}
+
+#[test]
+fn caches_that_nobody_uses_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let artifacts = kiln_files::FileArtifacts::open(dir.path().join("artifacts")).unwrap();
+    let owner = kiln::Owner::local();
+    let cache = |name: &str| kiln::CacheKey::new(name).unwrap().build(&owner);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let put = |build: &kiln::BuildId, name: &str, text: &str| {
+        let name = kiln::RelPath::new(name).unwrap();
+        let key = kiln::port::ArtifactKey { build: build.clone(), name };
+        let text = text.to_owned().into_bytes();
+        let body = futures::stream::iter([Ok(text.into())]);
+        runtime.block_on(artifacts.put(&key, Box::pin(body))).unwrap();
+    };
+    let (old, new) = (cache("old"), cache("new"));
+    for build in [&old, &new] {
+        put(build, kiln::CacheKey::ARCHIVE, "some bytes");
+    }
+    put(&old, "used", r#"{"version":1,"at":1}"#);
+    // Nothing is said of caches: that is the default.
+    let _server = Server::start(dir.path());
+    let kept = || runtime.block_on(artifacts.caches()).unwrap();
+    for _ in 0..600 {
+        if kept().len() == 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(kept(), [new]);
 }
 
 /// A file system of its own, gone with the test.

@@ -177,6 +177,11 @@ impl<P: ArtifactStore + ?Sized, A: Around> ArtifactStore for Layered<P, A> {
         let call = Call::new("ArtifactStore::forget", Again::Safe).build(build);
         self.around.around(call, || self.inner.forget(build)).await
     }
+
+    async fn caches(&self) -> Result<Vec<BuildId>> {
+        let call = Call::new("ArtifactStore::caches", Again::Safe);
+        self.around.around(call, || self.inner.caches()).await
+    }
 }
 
 /// A layer that made a call again which is [`Again::Never`] gets this instead of half a body.

@@ -77,6 +77,10 @@ impl ArtifactStore for Weak {
         self.call()?;
         self.store.forget(build).await
     }
+
+    async fn caches(&self) -> Result<Vec<BuildId>> {
+        self.store.caches().await
+    }
 }
 
 /// Logs over memory, the log below them and their archive.
