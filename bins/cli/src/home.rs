@@ -235,7 +235,23 @@ impl Home {
         if self.no_docker.is_none() {
             self.engine.tidy().await?;
         }
-        self.sweep_archives().await
+        self.sweep_archives().await?;
+        self.sweep_locks()
+    }
+
+    /// Removes the lock files of drivers that were killed. Most go with what their build left; one
+    /// that died before its build was accepted, or after it was over, has nothing else.
+    fn sweep_locks(&self) -> Result<()> {
+        let drivers = self.dir.join("drivers");
+        for entry in fs::read_dir(&drivers).map_err(|e| unusable(&drivers, &e))?.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|n| n.strip_suffix(".lock"));
+            if let Some(build) = id.and_then(|id| BuildId::new(id).ok()) {
+                // One that is taken is in use.
+                drop(self.lock(&build));
+            }
+        }
+        Ok(())
     }
 
     /// Removes archives whose build is over or never was. One that can be resumed needs its own.

@@ -37,6 +37,19 @@ fn builds_are_found_by_their_labels_and_their_end() {
 }
 
 #[test]
+fn the_lock_of_a_driver_that_was_killed_is_removed_and_no_other() {
+    let bench = Bench::plain();
+    failures(&bench, 1);
+    let [dead, held] = ["dead", "held"].map(|id| bench.home().join(format!("drivers/{id}.lock")));
+    std::fs::write(&dead, "").unwrap();
+    let lock = std::fs::File::create(&held).unwrap();
+    lock.lock().unwrap();
+    let run = bench.kiln(&["resume"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(!dead.exists() && held.exists());
+}
+
+#[test]
 fn an_id_that_could_mean_several_names_them() {
     let bench = Bench::plain();
     // Of 17 ids, two begin alike.
