@@ -2,7 +2,7 @@
 
 use crate::error::{cannot_make, is_busy, only_readable, translate};
 use kiln::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 use std::{
     fs::OpenOptions,
     io,
@@ -88,6 +88,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Without this a statement is prepared anew whenever it is given other values.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let mut since = Instant::now();
     connection.busy_handler(Some(move |count| {
         if count == 0 {
